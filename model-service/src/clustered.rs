@@ -130,11 +130,13 @@ impl Clustered {
         let understudy = start_understudy(&jobs, Arc::clone(&own), &door.metrics)?;
         door.metrics.set_build_info("none");
 
-        let (of_feedback, named) = (connector.clone(), names.clone());
+        let publisher = Publisher::start(connector.clone(), "publish", UNCONFIRMED_BYTES);
+        let of_feedback = (connector.clone(), publisher.clone(), names.clone());
+        let broker = (connector, publisher, names);
         let role = Role {
             edges: Edges {
                 jobs: understudy,
-                ..edges(config, connector, names, &me.owner, &store, &jobs, &door)
+                ..edges(config, broker, &me.owner, &store, &jobs, &door)
             },
             me,
             sizes: SIZES,
@@ -146,7 +148,8 @@ impl Clustered {
         };
         let service = Service::start(config, door, role);
         let door = Arc::clone(&service.feedback) as Arc<dyn TakeFeedback>;
-        tokio::task::spawn_local(read_feedback(of_feedback, named, door));
+        let (connector, publisher, names) = of_feedback;
+        tokio::task::spawn_local(read_feedback(connector, publisher, names, door));
         watchdog::watch(&service.arbiters()).map_err(refused)?;
         Ok(Self { service, jobs })
     }
@@ -259,14 +262,12 @@ fn start_understudy(
 /// Implements the edges over broker and database, and says who watches whether they work.
 fn edges(
     config: &Config,
-    connector: Connector,
-    names: Names,
+    (connector, publisher, names): (Connector, Publisher, Names),
     boot_id: &str,
     store: &Arc<CassandraStore>,
     jobs: &Arc<RabbitJobs>,
     door: &Door,
 ) -> Edges {
-    let publisher = Publisher::start(connector.clone(), "publish", UNCONFIRMED_BYTES);
     let settlements = Settlements::new(boot_id.to_owned());
     let waiting = Arc::clone(&settlements);
     let publish = Arc::new(RabbitPublisher::new(

@@ -50,6 +50,7 @@ impl Scope {
             names.jobs(JobKind::Compare),
             names.items_dead(),
             names.jobs_dead(),
+            names.feedback_queue(),
         ] {
             let options = QueueDeleteOptions::default();
             channel.queue_delete(queue, options).await.unwrap();
@@ -59,6 +60,7 @@ impl Scope {
             names.domains(),
             names.dead(),
             names.dead_jobs(),
+            names.feedback(),
         ] {
             let options = ExchangeDeleteOptions::default();
             channel.exchange_delete(exchange, options).await.unwrap();

@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use kindred_shared::DomainName;
-use kindred_shared::event::Refusal;
+use kindred_shared::event::{Reason, Refusal};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::owner::Owner;
 use crate::metrics::Metrics;
-use domain::{DomainExperiments, Waiting};
+use domain::{DomainExperiments, Waiting, make_room};
 use kindred_domain::experiment::Experiment;
 use kindred_domain::experiment::feedback::Feedback;
 use kindred_domain::experiment::statistics::Sums;
@@ -36,7 +36,7 @@ pub use told::told;
 const SEEN_AGE: Duration = Duration::from_secs(1);
 /// Domains in that cache; beyond it the cache is cleared.
 const SEEN_DOMAINS: usize = 1_024;
-/// Domains counted at a time; beyond it those without waiting callers are dropped.
+/// Domains counted at a time; beyond it one without waiting callers is dropped.
 const COUNTED_DOMAINS: usize = 256;
 /// How often watchers are told an experiment's figures while events are counted.
 const TELL_EVERY: Duration = Duration::from_secs(5);
@@ -264,10 +264,10 @@ impl Experiments {
         }
     }
 
-    /// Counts a refused event in the metrics.
-    pub fn refused(&self, refusal: &Refusal) {
-        let word = refusal.reason.word();
-        self.metrics.feedback.with_label_values(&[word]).inc();
+    /// Counts refused events in the metrics.
+    pub fn refused(&self, reason: Reason, events: u64) {
+        let refused = self.metrics.feedback.with_label_values(&[reason.word()]);
+        refused.inc_by(events);
     }
 
     /// Schedules telling watchers the figures of a domain's experiment in some seconds.
@@ -319,10 +319,12 @@ impl Experiments {
 
     fn of_domain(&self, domain: &DomainName) -> Arc<DomainExperiments> {
         let mut domains = lock(&self.domains);
-        if domains.len() >= COUNTED_DOMAINS && !domains.contains_key(domain) {
-            domains.retain(|_, experiments| Arc::strong_count(experiments) > 1);
+        if !domains.contains_key(domain) {
+            make_room(&mut domains, COUNTED_DOMAINS);
         }
-        Arc::clone(domains.entry(domain.clone()).or_default())
+        let experiments = Arc::clone(domains.entry(domain.clone()).or_default());
+        experiments.touch();
+        experiments
     }
 }
 

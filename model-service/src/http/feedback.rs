@@ -1,17 +1,23 @@
 //! Feedback: what readers did with answers.
 
+mod events;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::mem;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, post};
 use async_trait::async_trait;
-use chrono::Utc;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use kindred_api::batch::RejectedLine;
 use kindred_api::experiment::FeedbackAnswer;
 use kindred_api::problem::Kind;
 use kindred_domain::experiment::feedback::Feedback;
 use kindred_shared::DomainName;
-use kindred_shared::event::{Reason, Refusal, without_mark};
+use kindred_shared::event::{Reason, Refusal};
 use serde_json::Value;
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -23,11 +29,16 @@ use super::parts::{Part, Queries, Reads};
 use super::path::{InDomain, InPath};
 use crate::intake::rabbitmq::TakeFeedback;
 use crate::owners::OwnerLocation;
+use events::read_events;
 
 /// Most events per request.
 const MOST_EVENTS: usize = 10_000;
-/// Largest request, in bytes.
+/// Largest request, and largest message of the broker, in bytes.
 const MAX_BYTES: usize = 4 << 20;
+/// A request to a domain's owner ends with the event that brings it here. An event is much shorter than what is left.
+const FULL_BYTES: usize = 2 << 20;
+/// More bytes of messages are read on a thread that may wait: others keep the leases of partitions.
+const READ_HERE_BYTES: usize = 64 << 10;
 
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(post);
@@ -64,7 +75,7 @@ async fn post(
 ) -> Result<HttpResponse, Error> {
     let domain = path.0.domain;
     let body = body.read_whole(MAX_BYTES).await?;
-    let events = events(&body)?;
+    let events = numbered(&body)?;
     let ask = Ask::Post(&body);
     if let Some(answer) = elsewhere(&reads, &request, &domain, ask).await? {
         return Ok(answer);
@@ -103,7 +114,7 @@ async fn count(
     }
     refused.sort_unstable_by_key(|(line, _)| *line);
     for (_, refusal) in &refused {
-        queries.experiments.refused(refusal);
+        queries.experiments.refused(refusal.reason, 1);
     }
     let refused = refused.into_iter().map(|(line, refusal)| RejectedLine {
         line,
@@ -126,142 +137,351 @@ impl FeedbackDoor {
         Self { reads, queries }
     }
 
-    /// Feedback that can never be accepted is counted as refused.
-    fn refuse(&self, reason: Reason, detail: &str, messages: usize) {
-        tracing::warn!(reason = reason.word(), detail, messages, "feedback refused");
-        for _ in 0..messages {
-            let refusal = Refusal::new(reason, None, detail);
-            self.queries.experiments.refused(&refusal);
+    /// Counts and logs what can never be taken.
+    fn refuse(&self, refused: Refused) {
+        for (reason, (events, detail)) in refused.0 {
+            tracing::warn!(reason = reason.word(), detail, events, "feedback refused");
+            self.queries.experiments.refused(reason, events);
         }
     }
 
-    async fn forward(&self, domain: &DomainName, events: Vec<Numbered>) -> Result<(), Error> {
-        let address = match self.reads.owners.of_domain(domain).await? {
+    /// Has events counted, here or by the domain's owner; those that it never counts are refused.
+    async fn send(
+        &self,
+        domain: &DomainName,
+        request: Request,
+        refused: &mut Refused,
+    ) -> Result<(), String> {
+        let events = request.events.len() as u64;
+        match self.forward(domain, request).await {
+            Ok(()) => Ok(()),
+            Err(NotCounted::Never(refusal)) => {
+                refused.add(refusal, events);
+                Ok(())
+            }
+            Err(NotCounted::NotNow(error)) => Err(error.to_string()),
+        }
+    }
+
+    async fn forward(&self, domain: &DomainName, request: Request) -> Result<(), NotCounted> {
+        let location = self.reads.owners.of_domain(domain).await;
+        let address = match location.map_err(Error::from)? {
             OwnerLocation::Local => {
-                return count(&self.reads, &self.queries, domain, events)
-                    .await
-                    .map(drop);
+                let events = (1..).zip(request.events.into_iter().map(Ok));
+                let counted = count(&self.reads, &self.queries, domain, events.collect()).await;
+                return Ok(counted.map(drop)?);
             }
             OwnerLocation::Remote(address) => address,
-            OwnerLocation::Unowned => return Err(nobody()),
+            OwnerLocation::Unowned => return Err(nobody().into()),
         };
-        // What cannot be parsed is not passed on.
-        let (values, broken): (Vec<_>, Vec<_>) =
-            events.into_iter().partition(|(_, event)| event.is_ok());
-        let values: Vec<Value> = values
-            .into_iter()
-            .filter_map(|(_, event)| event.ok())
-            .collect();
         let path = kindred_api::path::feedback(domain.as_str());
-        let body = Value::from(values).to_string().into_bytes();
-        let answer = self.reads.relay.query(&address, &path, Some(body)).await?;
-        for refusal in broken.into_iter().filter_map(|(_, event)| event.err()) {
-            self.queries.experiments.refused(&refusal);
-        }
-        match StatusCode::from_u16(answer.status) {
-            Ok(status) if status.is_success() => Ok(()),
-            Ok(StatusCode::NOT_FOUND) => Err(Error::unknown_domain()),
-            _ => Err(nobody()),
-        }
+        let relay = &self.reads.relay;
+        let answer = relay.query(&address, &path, Some(request.body())).await?;
+        judged(answer.status)
     }
 }
 
 #[async_trait]
 impl TakeFeedback for FeedbackDoor {
-    async fn take(&self, routing_key: &str, bodies: Vec<Vec<u8>>) -> Result<(), String> {
+    async fn take(&self, routing_key: &str, bodies: Vec<Bytes>) -> Result<(), String> {
+        let mut refused = Refused::default();
         let Ok(domain) = DomainName::new(routing_key) else {
             let detail = "the routing key is not a valid domain name";
-            self.refuse(Reason::InvalidDomain, detail, bodies.len());
+            let refusal = Refusal::new(Reason::InvalidDomain, None, detail);
+            refused.add(refusal, bodies.len() as u64);
+            self.refuse(refused);
             return Ok(());
         };
-        let mut all: Vec<Numbered> = Vec::new();
-        for body in &bodies {
-            match events(body) {
-                Ok(events) => all.extend(events),
-                Err(error) => self.refuse(Reason::InvalidJson, &error.to_string(), 1),
+        let mut request = Request::default();
+        let bytes: usize = bodies.iter().map(Bytes::len).sum();
+        for body in bodies {
+            let read = match bytes > READ_HERE_BYTES {
+                true => read_apart(&domain, body).await?,
+                false => read_message(&domain, &body, Utc::now()),
+            };
+            let message = match read {
+                Ok(message) => message,
+                Err(refusal) => {
+                    refused.add(refusal, 1);
+                    continue;
+                }
+            };
+            refused.extend(message.refused);
+            for event in message.events {
+                request.push(event);
+                if request.is_full() {
+                    let full = mem::take(&mut request);
+                    self.send(&domain, full, &mut refused).await?;
+                }
             }
         }
-        let mut rest = all.into_iter();
-        loop {
-            let some: Vec<Numbered> = rest.by_ref().take(MOST_EVENTS).collect();
-            if some.is_empty() {
-                return Ok(());
-            }
-            let count = some.len();
-            match self.forward(&domain, some).await {
-                Ok(()) => {}
-                Err(error) if error.problem().word() == "unknown-domain" => {
-                    self.refuse(Reason::UnknownDomain, "no such domain", count);
-                }
-                Err(error) => return Err(error.to_string()),
+        if !request.events.is_empty() {
+            self.send(&domain, request, &mut refused).await?;
+        }
+        // Only now: what cannot be taken comes again, whole.
+        self.refuse(refused);
+        Ok(())
+    }
+}
+
+/// Why events were not counted.
+enum NotCounted {
+    /// They never will be.
+    Never(Refusal),
+    /// They may be later.
+    NotNow(Error),
+}
+
+impl NotCounted {
+    fn never(reason: Reason, detail: impl Into<String>) -> Self {
+        Self::Never(Refusal::new(reason, None, detail))
+    }
+}
+
+impl From<Error> for NotCounted {
+    fn from(error: Error) -> Self {
+        match error.problem().word() {
+            "unknown-domain" => Self::never(Reason::UnknownDomain, "no such domain"),
+            _ => Self::NotNow(error),
+        }
+    }
+}
+
+/// What the answer of a domain's owner means for the events that it was sent.
+fn judged(status: u16) -> Result<(), NotCounted> {
+    match status {
+        200..=299 => Ok(()),
+        404 => Err(Error::unknown_domain().into()),
+        // These are not about what was sent: who asks, under which name, how fast or how often.
+        401 | 403 | 408 | 421 | 429 => Err(nobody().into()),
+        413 => {
+            let detail = "the domain's owner takes no request of this size";
+            Err(NotCounted::never(Reason::TooLarge, detail))
+        }
+        400..=499 => {
+            let detail = format!("the domain's owner refuses the request, with status {status}");
+            Err(NotCounted::never(Reason::InvalidJson, detail))
+        }
+        _ => Err(nobody().into()),
+    }
+}
+
+/// Events that go to the owner of their domain in one request.
+#[derive(Default)]
+struct Request {
+    events: Vec<Value>,
+    /// The same, as an array that is not closed.
+    json: Vec<u8>,
+}
+
+impl Request {
+    fn push(&mut self, event: Value) {
+        self.json
+            .push(if self.events.is_empty() { b'[' } else { b',' });
+        self.json.extend_from_slice(event.to_string().as_bytes());
+        self.events.push(event);
+    }
+
+    fn is_full(&self) -> bool {
+        self.events.len() >= MOST_EVENTS || self.json.len() >= FULL_BYTES
+    }
+
+    fn body(mut self) -> Vec<u8> {
+        self.json.push(b']');
+        self.json
+    }
+}
+
+/// Events that can never be taken, by why: how many, and what is wrong with the first of them.
+#[derive(Debug, Default)]
+struct Refused(HashMap<Reason, (u64, String)>);
+
+impl Refused {
+    fn add(&mut self, refusal: Refusal, events: u64) {
+        match self.0.entry(refusal.reason) {
+            Entry::Occupied(mut of) => of.get_mut().0 += events,
+            Entry::Vacant(of) => {
+                of.insert((events, refusal.detail));
             }
         }
     }
+
+    fn extend(&mut self, more: Self) {
+        for (reason, (events, detail)) in more.0 {
+            self.add(Refusal::new(reason, None, detail), events);
+        }
+    }
+}
+
+/// What a message holds.
+#[derive(Debug, Default)]
+struct Message {
+    /// Events that a domain's owner can read.
+    events: Vec<Value>,
+    refused: Refused,
+}
+
+/// Reads a message on a thread that may wait.
+///
+/// # Errors
+/// In words, when it was not read; within, when it can never be.
+async fn read_apart(domain: &DomainName, body: Bytes) -> Result<Result<Message, Refusal>, String> {
+    let domain = domain.clone();
+    let read = tokio::task::spawn_blocking(move || read_message(&domain, &body, Utc::now()));
+    read.await.map_err(|error| error.to_string())
+}
+
+/// Reads a message, with however many events.
+fn read_message(domain: &DomainName, body: &[u8], now: DateTime<Utc>) -> Result<Message, Refusal> {
+    if body.len() > MAX_BYTES {
+        let detail = format!("a message of {} bytes; it may have {MAX_BYTES}", body.len());
+        return Err(Refusal::new(Reason::TooLarge, None, detail));
+    }
+    let mut message = Message::default();
+    let mut take = |_: u64, event: Result<Value, Refusal>| {
+        let fits = |event: Value| match Feedback::read(&event, domain.as_str(), now) {
+            Ok(_) => Ok(event),
+            Err(refusal) => Err(refusal),
+        };
+        match event.and_then(fits) {
+            Ok(event) => message.events.push(event),
+            Err(refusal) => message.refused.add(refusal, 1),
+        }
+        ControlFlow::Continue(())
+    };
+    read_events(body, &mut take)?;
+    Ok(message)
 }
 
 /// An event with its line, or its index in the array, counted from 1.
 type Numbered = (u64, Result<Value, Refusal>);
 
-/// The events of a body: of one array, or one per line.
+/// The events of a request.
 ///
 /// # Errors
-/// 400 for an invalid array, 413 for too many events.
-fn events(body: &[u8]) -> Result<Vec<Numbered>, Error> {
-    let body = without_mark(body);
-    let is_array = body
-        .iter()
-        .find(|byte| !byte.is_ascii_whitespace())
-        .is_some_and(|byte| *byte == b'[');
-    let numbers = 1_u64..;
-    let events: Vec<Numbered> = if is_array {
-        let array: Vec<Value> = serde_json::from_slice(body).map_err(|error| {
-            let detail = format!("Send an array of events, or one per line: {error}.");
-            Error::new(Kind::Refused(Reason::InvalidJson), detail)
-        })?;
-        numbers.zip(array.into_iter().map(Ok)).collect()
-    } else {
-        let lines = numbers.zip(body.split(|byte| *byte == b'\n'));
-        let full = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
-        full.map(|(number, line)| (number, read_line(line)))
-            .collect()
+/// 400 when an array is none, 413 when there are too many.
+fn numbered(body: &[u8]) -> Result<Vec<Numbered>, Error> {
+    let mut events = Vec::new();
+    let mut take = |line: u64, event: Result<Value, Refusal>| {
+        events.push((line, event));
+        if events.len() > MOST_EVENTS {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
     };
+    read_events(body, &mut take)?;
     if events.len() > MOST_EVENTS {
-        let detail = format!(
-            "{} events; send at most {MOST_EVENTS} in one request.",
-            events.len()
-        );
+        let detail =
+            format!("There are more than {MOST_EVENTS} events; send fewer in one request.");
         return Err(Error::new(Kind::Refused(Reason::TooLarge), detail));
     }
     Ok(events)
 }
 
-fn read_line(line: &[u8]) -> Result<Value, Refusal> {
-    serde_json::from_slice(line).map_err(|error| {
-        let detail = format!("send one JSON object per line: {error}");
-        Refusal::new(Reason::InvalidJson, None, detail)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use actix_web::ResponseError;
+    use serde_json::json;
 
     use super::*;
 
+    fn domain() -> DomainName {
+        DomainName::new("news").expect("a domain")
+    }
+
+    fn event(name: &str) -> Value {
+        json!({"type": "reader.seen", "event": name, "reader": "r", "item": "a", "experiment": "x", "arm": "b"})
+    }
+
     #[test]
-    fn events_are_of_an_array_or_one_a_line() {
-        let numbers = |body: &str| -> Vec<(u64, bool)> {
-            let events = events(body.as_bytes()).expect("events").into_iter();
-            events.map(|(line, event)| (line, event.is_ok())).collect()
-        };
-        assert_eq!(numbers(""), []);
-        assert_eq!(
-            numbers("{}\n\n{\r\n {\"a\":1}"),
-            [(1, true), (3, false), (4, true)]
-        );
-        assert_eq!(numbers(" [{},\n1]"), [(1, true), (2, true)]);
-        let status = |body: &[u8]| events(body).expect_err("refused").status_code();
+    fn a_request_has_so_many_events_at_most() {
+        let status = |body: &[u8]| numbered(body).expect_err("refused").status_code();
         assert_eq!(status(b"[{}"), 400);
         assert_eq!(status(&b"1\n".repeat(MOST_EVENTS + 1)), 413);
+        let full = format!("[{}1]", "1,".repeat(MOST_EVENTS - 1));
+        assert_eq!(
+            numbered(full.as_bytes()).expect("events").len(),
+            MOST_EVENTS
+        );
+        // Nothing is read beyond them, however much there is.
+        let much = format!("[{}", "0,".repeat(MAX_BYTES / 2 - 1));
+        assert_eq!(status(much.as_bytes()), 413);
+    }
+
+    #[test]
+    fn a_message_has_any_number_of_events_and_so_many_bytes() {
+        let message = |body: &[u8]| read_message(&domain(), body, Utc::now());
+        let events: Vec<Value> = (0..MOST_EVENTS + 1)
+            .map(|n| event(&n.to_string()))
+            .collect();
+        let mut all = events.clone();
+        all.push(json!({"type": "reader.left"}));
+        all.push(json!(0));
+        let read = message(Value::from(all).to_string().as_bytes()).expect("a message");
+        assert_eq!(read.events, events);
+        let refused = |reason| read.refused.0.get(&reason).map(|(events, _)| *events);
+        assert_eq!(read.refused.0.len(), 2);
+        assert_eq!(refused(Reason::UnknownType), Some(1));
+        assert_eq!(refused(Reason::InvalidJson), Some(1));
+
+        // What is none of it is counted and not kept.
+        let much = format!("[{}0]", "0,".repeat(99_999));
+        let read = message(much.as_bytes()).expect("a message");
+        let (refused, _) = read.refused.0[&Reason::InvalidJson];
+        assert_eq!((read.events.len(), refused), (0, 100_000));
+
+        let long = vec![b' '; MAX_BYTES + 1];
+        assert_eq!(message(&long).expect_err("long").reason, Reason::TooLarge);
+        assert_eq!(
+            message(b"[{").expect_err("none").reason,
+            Reason::InvalidJson
+        );
+    }
+
+    /// What many messages hold goes to the owner of their domain in requests each of which it takes.
+    #[test]
+    fn no_request_to_an_owner_is_longer_than_it_takes() {
+        let long = json!({"at": "9".repeat(60 << 10)});
+        for (event, events) in [(long, 200), (json!({}), 3 * MOST_EVENTS)] {
+            let mut requests = Vec::new();
+            let mut request = Request::default();
+            for _ in 0..events {
+                request.push(event.clone());
+                if request.is_full() {
+                    requests.push(mem::take(&mut request));
+                }
+            }
+            requests.push(request);
+            assert!(requests.len() > 3);
+            let mut sent = 0;
+            for request in requests.into_iter().filter(|one| !one.events.is_empty()) {
+                let body = request.body();
+                assert!(body.len() <= MAX_BYTES);
+                sent += numbered(&body).expect("events").len();
+            }
+            assert_eq!(sent, events);
+        }
+    }
+
+    #[test]
+    fn what_an_owner_refuses_does_not_come_again() {
+        let never = |status| match judged(status) {
+            Ok(()) => panic!("it is counted"),
+            Err(NotCounted::Never(refusal)) => Some(refusal.reason),
+            Err(NotCounted::NotNow(_)) => None,
+        };
+        assert!(judged(202).is_ok());
+        for (status, reason) in [
+            (400, Reason::InvalidJson),
+            (404, Reason::UnknownDomain),
+            (413, Reason::TooLarge),
+            (415, Reason::InvalidJson),
+            (422, Reason::InvalidJson),
+        ] {
+            assert_eq!(never(status), Some(reason), "{status}");
+        }
+        for status in [301, 401, 403, 408, 421, 429, 500, 503] {
+            assert_eq!(never(status), None, "{status}");
+        }
     }
 }

@@ -17,6 +17,7 @@ mod publish;
 mod raw;
 mod reader;
 mod settlements;
+mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

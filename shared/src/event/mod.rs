@@ -235,7 +235,7 @@ pub enum Reason {
     OverQuota,
     /// Feedback of an experiment that does not run.
     UnknownExperiment,
-    /// Feedback of an arm that its experiment does not have.
+    /// Feedback of an arm that its experiment does not have, or that its reader is not in.
     UnknownArm,
 }
 

@@ -11,6 +11,9 @@ const MAX_NAME_BYTES: usize = 256;
 const MAX_POSITION: u64 = 10_000;
 /// Longest age of an event: older ones may have been counted already, which is not remembered any longer.
 const MAX_AGE: TimeDelta = TimeDelta::hours(48);
+/// How far ahead a client's clock may be. [`Tally`](super::tally::Tally) knows an event for that much longer than
+/// [`MAX_AGE`], so that it is refused as too old before it is forgotten.
+pub(super) const MAX_AHEAD: TimeDelta = TimeDelta::minutes(5);
 
 /// What a reader did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +52,20 @@ pub struct Feedback {
 }
 
 impl Feedback {
+    /// The fields that are read. Their values are texts and numbers; whatever else is in an event may be left out.
+    pub const FIELDS: [&str; 10] = [
+        "type",
+        "domain",
+        "event",
+        "reader",
+        "item",
+        "from",
+        "position",
+        "experiment",
+        "arm",
+        "at",
+    ];
+
     /// Reads an event of a domain. Unknown fields are ignored.
     ///
     /// # Errors
@@ -128,6 +145,9 @@ fn check_age(object: &Map<String, Value>, now: DateTime<Utc>) -> Result<(), Refu
         Some(at) if now - at.to_utc() > MAX_AGE => {
             "at is more than 48 hours ago: whether it was counted is not known any more"
         }
+        Some(at) if at.to_utc() - now > MAX_AHEAD => {
+            "at is more than 5 minutes ahead: set the clock that it was taken from"
+        }
         Some(_) => return Ok(()),
         None => "at is a time as RFC 3339 writes it, such as 2026-11-23T09:00:00Z",
     };
@@ -164,6 +184,26 @@ mod tests {
     }
 
     #[test]
+    fn nothing_but_its_fields_is_read() {
+        let Value::Object(mut all) = good() else {
+            panic!("an object");
+        };
+        all.insert("domain".to_owned(), json!("news"));
+        let more = all.len();
+        all.retain(|name, _| Feedback::FIELDS.contains(&name.as_str()));
+        assert_eq!((more, all.len()), (11, Feedback::FIELDS.len()));
+        let read = Feedback::read(&Value::Object(all), "news", now());
+        assert_eq!(read, Feedback::read(&good(), "news", now()));
+    }
+
+    #[test]
+    fn a_clock_may_be_five_minutes_ahead() {
+        let mut ahead = good();
+        ahead["at"] = json!("2026-11-23T10:05:00+01:00");
+        assert!(Feedback::read(&ahead, "news", now()).is_ok());
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         assert_eq!(
             Feedback::read(&json!([1]), "news", now())
@@ -188,6 +228,8 @@ mod tests {
             ("arm", json!(["b"]), Reason::InvalidField),
             ("at", json!("yesterday"), Reason::InvalidField),
             ("at", json!("2026-11-21T08:59:59Z"), Reason::InvalidField),
+            ("at", json!("2026-11-23T09:05:01Z"), Reason::InvalidField),
+            ("at", json!("9999-12-31T23:59:59Z"), Reason::InvalidField),
         ] {
             let mut bad = good();
             bad[field] = value;

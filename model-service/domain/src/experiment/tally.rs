@@ -7,10 +7,11 @@ use chrono::{DateTime, Utc};
 use ring::digest::{SHA256, digest};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::feedback::Kind;
+use super::feedback::{Kind, MAX_AHEAD};
 
-/// How long a repeated event is recognised, in minutes: 48 hours.
-const KNOWN_MINUTES: u32 = 48 * 60;
+/// How long a repeated event is recognised, in minutes: 48 hours, and as long as an event's time may be ahead of when it
+/// is counted.
+const KNOWN_MINUTES: u32 = 48 * 60 + MAX_AHEAD.num_minutes() as u32;
 /// Most events of a reader in that time; further ones are refused.
 pub const MAX_RECENT: usize = 2_000;
 /// Version of the format that [`Tally::to_bytes`] writes.
@@ -181,7 +182,12 @@ mod tests {
         );
         let counted = tally.count("e2", 0, Kind::Clicked, at(1));
         assert_eq!(counted, Counted::Now(counts(1, 0), counts(1, 1)));
-        let late = at(48 * 60) + TimeDelta::minutes(1);
+        // Its time may have been five minutes ahead: until now it would not be refused as too old.
+        assert_eq!(
+            tally.count("e1", 0, Kind::Seen, at(48 * 60 + 5)),
+            Counted::Before
+        );
+        let late = at(48 * 60 + 5) + TimeDelta::minutes(1);
         let counted = tally.count("e1", 0, Kind::Seen, late);
         assert_eq!(counted, Counted::Now(counts(1, 1), counts(2, 1)));
         assert_eq!(tally.arms().collect::<Vec<_>>(), [(0, counts(2, 1))]);

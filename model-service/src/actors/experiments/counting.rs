@@ -58,16 +58,17 @@ impl Experiments {
     ) -> Result<Vec<Outcomes>, ExperimentError> {
         let owner = self.owner(domain)?;
         let counter = self.opened(domain, &owner, open).await?;
+        let Some(running) = &mut counter.running else {
+            // Nothing is read for events that cannot count.
+            let refused = |batch: &Vec<Feedback>| vec![Err(nothing_runs()); batch.len()];
+            return Ok(batches.iter().map(refused).collect());
+        };
         let known = self.known_items(&domain.domain, batches).await?;
-        let experiment = counter.running.as_ref().map(|one| &one.row.experiment);
-        let placed = |feedback: &Feedback| placed(feedback, experiment, &known);
+        let placed = |feedback: &Feedback| placed(feedback, &running.row.experiment, &known);
         let mut outcomes: Vec<Vec<Result<usize, Refusal>>> = batches
             .iter()
             .map(|batch| batch.iter().map(placed).collect())
             .collect();
-        let Some(running) = &mut counter.running else {
-            return Ok(outcomes.into_iter().map(without_arms).collect());
-        };
         let run = running.row.run;
 
         let mut readers = self
@@ -167,24 +168,38 @@ fn without_arms(outcomes: Vec<Result<usize, Refusal>>) -> Outcomes {
 /// The arm that an event counts for.
 fn placed(
     feedback: &Feedback,
-    running: Option<&Experiment>,
+    running: &Experiment,
     known: &HashSet<ItemId>,
 ) -> Result<usize, Refusal> {
     let refused = |reason, field, detail: String| Err(Refusal::new(reason, Some(field), detail));
-    let Some(running) = running.filter(|running| running.name == feedback.experiment) else {
-        let detail = "no experiment of this name runs in the domain".to_owned();
-        return refused(Reason::UnknownExperiment, "experiment", detail);
-    };
+    if running.name != feedback.experiment {
+        return Err(nothing_runs());
+    }
     let Some(arm) = running.arm_named(&feedback.arm) else {
         let names: Vec<&str> = running.arms.iter().map(|arm| &*arm.name).collect();
         let detail = format!("the experiment's arms are {}", names.join(", "));
         return refused(Reason::UnknownArm, "arm", detail);
     };
+    // An earlier experiment of this name may have divided readers otherwise, and its last clicks may come late.
+    let own = running.arm_of(&feedback.reader);
+    if own != Some(arm) {
+        let own = own.and_then(|own| running.arms.get(own));
+        let detail = match own {
+            Some(own) => format!("this reader is in the arm {}", own.name),
+            None => "this reader takes no part in the experiment".to_owned(),
+        };
+        return refused(Reason::UnknownArm, "arm", detail);
+    }
     if !known.contains(&feedback.item) {
         let detail = "the domain has no item of this id".to_owned();
         return refused(Reason::UnknownItem, "item", detail);
     }
     Ok(arm)
+}
+
+fn nothing_runs() -> Refusal {
+    let detail = "no experiment of this name runs in the domain";
+    Refusal::new(Reason::UnknownExperiment, Some("experiment"), detail)
 }
 
 fn too_many() -> Refusal {

@@ -1,5 +1,6 @@
 //! One domain's experiments: the caller whose turn it is does the work for all who wait.
 
+use std::collections::HashMap;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -35,6 +36,7 @@ pub(super) struct DomainExperiments {
     room: Arc<Semaphore>,
     /// Whether a message to watchers is scheduled.
     is_telling: AtomicBool,
+    used: Mutex<Instant>,
     pub(super) counter: tokio::sync::Mutex<Option<Counter>>,
 }
 
@@ -60,6 +62,7 @@ impl Default for DomainExperiments {
             waiting: Mutex::default(),
             room: Arc::new(Semaphore::new(ROOM)),
             is_telling: AtomicBool::new(false),
+            used: Mutex::new(Instant::now()),
             counter: tokio::sync::Mutex::default(),
         }
     }
@@ -70,6 +73,17 @@ impl DomainExperiments {
     pub(super) fn take_room(&self, events: usize) -> Option<OwnedSemaphorePermit> {
         let events = u32::try_from(events).ok()?;
         Arc::clone(&self.room).try_acquire_many_owned(events).ok()
+    }
+
+    /// Marks it as used now.
+    pub(super) fn touch(&self) {
+        *lock(&self.used) = Instant::now();
+    }
+
+    /// Whether an experiment is known to run: its sums would have to be added up again.
+    fn runs(&self) -> bool {
+        let counter = self.counter.try_lock();
+        counter.is_ok_and(|open| open.as_ref().is_some_and(|open| open.running.is_some()))
     }
 
     pub(super) fn push(&self, waiting: Waiting) {
@@ -100,6 +114,21 @@ impl DomainExperiments {
         let count = count.min(waiting.len());
         let rest = waiting.split_off(count);
         mem::replace(&mut waiting, rest)
+    }
+}
+
+/// Makes room for one more of at most so many. Domains without a running experiment are dropped first, then those that
+/// were used least recently; those with waiting callers are kept.
+pub(super) fn make_room(domains: &mut HashMap<DomainName, Arc<DomainExperiments>>, most: usize) {
+    while domains.len() >= most {
+        let idle = domains
+            .iter()
+            .filter(|(_, experiments)| Arc::strong_count(experiments) == 1);
+        let least = idle.min_by_key(|(_, one)| (one.runs(), *lock(&one.used)));
+        let Some(domain) = least.map(|(domain, _)| domain.clone()) else {
+            return;
+        };
+        domains.remove(&domain);
     }
 }
 
@@ -312,4 +341,72 @@ pub(super) fn writer(owner: &Owner) -> Result<Writer, ExperimentError> {
         epoch,
         stamp,
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use super::*;
+
+    fn domain(number: u32) -> DomainName {
+        DomainName::new(&format!("d{number}")).unwrap()
+    }
+
+    /// What is known of a domain where an experiment runs, or none does.
+    fn known(runs: bool, used: Instant) -> Arc<DomainExperiments> {
+        let running = runs.then(|| Figures {
+            row: ExperimentRow {
+                run: 1,
+                since: Utc::now(),
+                ended: None,
+                experiment: Experiment {
+                    name: "x".to_owned(),
+                    salt: "x".to_owned(),
+                    arms: Vec::new(),
+                },
+            },
+            sums: Vec::new(),
+        });
+        let counter = Counter {
+            epoch: Epoch(1),
+            registered_at: Utc::now(),
+            read: used,
+            running,
+            ended: Vec::new(),
+        };
+        Arc::new(DomainExperiments {
+            used: Mutex::new(used),
+            counter: tokio::sync::Mutex::new(Some(counter)),
+            ..DomainExperiments::default()
+        })
+    }
+
+    #[test]
+    fn domains_without_a_running_experiment_are_dropped_first_then_the_least_recently_used() {
+        let begun = Instant::now();
+        let used = |second: u64| begun + Duration::from_secs(second);
+        let mut domains = HashMap::from([
+            (domain(1), known(true, used(1))),
+            (domain(2), known(true, used(2))),
+            (domain(3), known(false, used(4))),
+            (domain(4), known(false, used(3))),
+        ]);
+        make_room(&mut domains, 5);
+        assert_eq!(domains.len(), 4, "there is room");
+        let waited_for = Arc::clone(&domains[&domain(1)]);
+        let mut gone = Vec::new();
+        for most in (1..=4).rev() {
+            let before: Vec<DomainName> = domains.keys().cloned().collect();
+            make_room(&mut domains, most);
+            gone.extend(
+                before
+                    .into_iter()
+                    .filter(|name| !domains.contains_key(name)),
+            );
+        }
+        assert_eq!(gone, [domain(4), domain(3), domain(2)]);
+        drop(waited_for);
+        make_room(&mut domains, 1);
+        assert_eq!(domains.len(), 0);
+    }
 }

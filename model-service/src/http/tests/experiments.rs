@@ -297,11 +297,12 @@ async fn what_readers_did_is_counted_once() {
         let lines = events.iter().map(Value::to_string);
         lines.collect::<Vec<_>>().join("\n")
     };
+    let [ever, one] = [0, 1].map(|arm| readers(arm).next().expect("a reader"));
     let first = [
-        event("seen", "e1", "r1", "ever"),
-        event("clicked", "e2", "r1", "ever"),
-        event("seen", "e3", "r2", "one"),
-        event("seen", "e1", "r1", "ever"),
+        event("seen", "e1", &ever, "ever"),
+        event("clicked", "e2", &ever, "ever"),
+        event("seen", "e3", &one, "one"),
+        event("seen", "e1", &ever, "ever"),
     ];
     for _ in 0..2 {
         let answer = post(&bench, uri, lines(&first)).await;
@@ -309,11 +310,12 @@ async fn what_readers_did_is_counted_once() {
         assert_eq!(answer.json(), json!({"accepted": 4, "refused": []}));
     }
     let mut wrong = [
-        event("seen", "e4", "r2", "one"),
-        event("seen", "e5", "r2", "two"),
-        event("left", "e6", "r2", "one"),
-        event("seen", "e7", "r2", "one"),
-        event("seen", "e8", "r2", "one"),
+        event("seen", "e4", &one, "one"),
+        event("seen", "e5", &one, "two"),
+        event("left", "e6", &one, "one"),
+        event("seen", "e7", &one, "one"),
+        event("seen", "e8", &one, "one"),
+        event("seen", "e9", &one, "ever"),
     ];
     wrong[3]["item"] = json!("nowhere");
     wrong[4]["experiment"] = json!("other");
@@ -341,6 +343,7 @@ async fn what_readers_did_is_counted_once() {
                 Some("/problems/unknown-experiment"),
                 Some("experiment")
             ),
+            (Some(6), Some("/problems/unknown-arm"), Some("arm")),
         ]
     );
     let broken = post(&bench, uri, "{\n").await.json();
@@ -407,7 +410,7 @@ async fn what_readers_did_is_counted_once() {
     // An ended experiment counts nothing more, and a new run starts empty.
     let ended = delete(&bench, AT).await.json();
     assert_eq!(counts(&ended), counts(&figures));
-    let late = post(&bench, uri, event("seen", "e9", "r2", "one").to_string()).await;
+    let late = post(&bench, uri, event("seen", "e10", &one, "one").to_string()).await;
     assert_eq!(
         late.json()["refused"][0]["type"],
         "/problems/unknown-experiment"
@@ -422,6 +425,22 @@ async fn what_readers_did_is_counted_once() {
         counts(&get(&bench, AT).await.json()),
         [[1, 1, 1], [1, 1, 0]]
     );
+
+    // Divided anew, under the same name: what readers did in their arms before comes too late.
+    delete(&bench, AT).await;
+    put(&bench, AT, &halves().replace("\"s\"", "\"anew\"")).await;
+    let before: Vec<Value> = (0..20)
+        .zip(readers(1))
+        .map(|(n, reader)| event("clicked", &format!("l{n}"), &reader, "one"))
+        .collect();
+    let told = post(&bench, uri, lines(&before)).await.json();
+    let refused = told["refused"].as_array().expect("a list");
+    assert!((1..20).contains(&refused.len()), "{told}");
+    let of_an_arm = |one: &Value| one["type"] == "/problems/unknown-arm";
+    assert!(refused.iter().all(of_an_arm), "{told}");
+    let clicked = counts(&get(&bench, AT).await.json());
+    assert_eq!(clicked[0], [0, 0, 0]);
+    assert_eq!(Some(clicked[1][2]), told["accepted"].as_u64());
     let metrics = bench.metrics.render();
     for outcome in ["counted", "again", "unknown-arm"] {
         let told = format!("kindred_feedback_events_total{{outcome=\"{outcome}\"}}");
@@ -437,14 +456,8 @@ async fn many_who_send_at_once_are_all_counted() {
     put(&bench, AT, &halves()).await;
     let sent = (0..40_u32).map(|n| {
         let events: Vec<Value> = (0..50)
-            .map(|k| {
-                event(
-                    "seen",
-                    &format!("e{}", (n / 2) * 50 + k),
-                    &format!("r{k}"),
-                    "one",
-                )
-            })
+            .zip(readers(1))
+            .map(|(k, reader)| event("seen", &format!("e{}", (n / 2) * 50 + k), &reader, "one"))
             .collect();
         post(
             &bench,

@@ -14,6 +14,7 @@ use super::*;
 use crate::test_broker::{DEADLINE, Scope, consume, until};
 use kindred_domain::intake::{Failure, Publish};
 
+mod feedback;
 mod order;
 
 const CAPACITY: usize = 64 << 10;

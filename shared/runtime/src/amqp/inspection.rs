@@ -300,6 +300,7 @@ impl Permission {
             Self::Write(names.items()),
             Self::Write(names.domains()),
             Self::Write(names.dead()),
+            Self::Write(names.feedback()),
             Self::Write(DEFAULT_EXCHANGE.into()),
             Self::Read(names.dead()),
             Self::Read(names.dead_jobs()),
