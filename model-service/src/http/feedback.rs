@@ -11,8 +11,9 @@ use kindred_api::experiment::FeedbackAnswer;
 use kindred_api::problem::Kind;
 use kindred_domain::experiment::feedback::Feedback;
 use kindred_shared::DomainName;
-use kindred_shared::event::{Reason, Refusal, without_mark};
+use kindred_shared::event::{Member, Members, Reason, Refusal, whole_characters, without_mark};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::body::Body;
@@ -28,6 +29,10 @@ use crate::owners::Whose;
 const MOST_EVENTS: usize = 10_000;
 /// Most bytes of one.
 const MAX_BYTES: usize = 4 << 20;
+/// Most bytes of an event's fields: names are short.
+const EVENT_BYTES: usize = 64 << 10;
+/// How full a request to a domain's owner is at least before the next one begins.
+const FULL_BYTES: usize = 2 << 20;
 
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(post);
@@ -174,14 +179,19 @@ impl TakeFeedback for FeedbackDoor {
         };
         let mut all: Vec<Numbered> = Vec::new();
         for body in &bodies {
+            if body.len() > MAX_BYTES {
+                let detail = "a message is longer than any may be";
+                self.refuse(Reason::TooLarge, detail, 1);
+                continue;
+            }
             match events(body) {
                 Ok(events) => all.extend(events),
-                Err(error) => self.refuse(Reason::InvalidJson, &error.to_string(), 1),
+                Err(refusal) => self.refuse(refusal.reason, &refusal.detail, 1),
             }
         }
         let mut rest = all.into_iter();
         loop {
-            let some: Vec<Numbered> = rest.by_ref().take(MOST_EVENTS).collect();
+            let some = one_request(&mut rest);
             if some.is_empty() {
                 return Ok(());
             }
@@ -200,49 +210,96 @@ impl TakeFeedback for FeedbackDoor {
 /// An event by its line, or its place in the array, from 1.
 type Numbered = (u64, Result<Value, Refusal>);
 
-/// The events of a body: of one array, or one a line.
+/// As many events as go to a domain's owner in one request, which takes no more than [`MAX_BYTES`].
+fn one_request(rest: &mut impl Iterator<Item = Numbered>) -> Vec<Numbered> {
+    let (mut some, mut bytes) = (Vec::new(), 0);
+    while some.len() < MOST_EVENTS && bytes < FULL_BYTES {
+        let Some((number, event)) = rest.next() else {
+            break;
+        };
+        if let Ok(event) = &event {
+            bytes += event.to_string().len();
+        }
+        some.push((number, event));
+    }
+    some
+}
+
+/// The events of a body: of one array, or one a line. What is not read of them takes no memory.
 ///
 /// # Errors
-/// 400 when the array is none, 413 when there are too many.
-fn events(body: &[u8]) -> Result<Vec<Numbered>, Error> {
+/// When the array is none, or there are too many.
+fn events(body: &[u8]) -> Result<Vec<Numbered>, Refusal> {
     let body = without_mark(body);
     let is_array = body
         .iter()
         .find(|byte| !byte.is_ascii_whitespace())
         .is_some_and(|byte| *byte == b'[');
     let numbers = 1_u64..;
-    let events: Vec<Numbered> = if is_array {
-        let array: Vec<Value> = serde_json::from_slice(body).map_err(|error| {
+    if is_array {
+        let array: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| {
             let detail = format!("Send an array of events, or one a line: {error}.");
-            Error::new(Kind::Refused(Reason::InvalidJson), detail)
+            Refusal::new(Reason::InvalidJson, None, detail)
         })?;
-        numbers.zip(array.into_iter().map(Ok)).collect()
-    } else {
-        let lines = numbers.zip(body.split(|byte| *byte == b'\n'));
-        let full = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
-        full.map(|(number, line)| (number, read_line(line)))
-            .collect()
-    };
-    if events.len() > MOST_EVENTS {
-        let detail = format!(
-            "{} events; send at most {MOST_EVENTS} in one request.",
-            events.len()
-        );
-        return Err(Error::new(Kind::Refused(Reason::TooLarge), detail));
+        check_count(array.len())?;
+        let array = array.into_iter().map(|event| read_event(event.get()));
+        return Ok(numbers.zip(array).collect());
     }
-    Ok(events)
+    let is_full = |(_, line): &(u64, &[u8])| !line.trim_ascii().is_empty();
+    let lines = || {
+        let lines = numbers.clone().zip(body.split(|byte| *byte == b'\n'));
+        lines.filter(is_full)
+    };
+    check_count(lines().count())?;
+    let lines = lines().map(|(number, line)| (number, read_line(line)));
+    Ok(lines.collect())
+}
+
+fn check_count(events: usize) -> Result<(), Refusal> {
+    if events <= MOST_EVENTS {
+        return Ok(());
+    }
+    let detail = format!("{events} events; send at most {MOST_EVENTS} in one request.");
+    Err(Refusal::new(Reason::TooLarge, None, detail))
 }
 
 fn read_line(line: &[u8]) -> Result<Value, Refusal> {
-    serde_json::from_slice(line).map_err(|error| {
-        let detail = format!("send one JSON object a line: {error}");
-        Refusal::new(Reason::InvalidJson, None, detail)
-    })
+    match std::str::from_utf8(line) {
+        Ok(line) => read_event(line),
+        Err(error) => Err(no_object(&error)),
+    }
+}
+
+/// The fields of an event that are texts or numbers. In place of anything else is an empty array, which fits none.
+fn read_event(json: &str) -> Result<Value, Refusal> {
+    let json = whole_characters(json);
+    let mut members = Members::read(&json).map_err(|error| no_object(&error))?;
+    let known = Feedback::FIELDS.iter();
+    let known: Vec<(&str, Member<'_>)> = known
+        .filter_map(|name| Some((*name, members.take(name)?)))
+        .collect();
+    let bytes: usize = known.iter().map(|(_, value)| value.json().len()).sum();
+    if bytes > EVENT_BYTES {
+        let detail = format!("an event of {bytes} bytes; names are short");
+        return Err(Refusal::new(Reason::TooLarge, None, detail));
+    }
+    let known = known.into_iter().map(|(name, value)| {
+        let is_nested = value.json().starts_with(['[', '{']);
+        let value = (!is_nested).then(|| serde_json::from_str(value.json()).ok());
+        let value = value.flatten().unwrap_or(Value::Array(Vec::new()));
+        (name.to_owned(), value)
+    });
+    Ok(Value::Object(known.collect()))
+}
+
+fn no_object(error: &dyn std::fmt::Display) -> Refusal {
+    let detail = format!("send one JSON object a line: {error}");
+    Refusal::new(Reason::InvalidJson, None, detail)
 }
 
 #[cfg(test)]
 mod tests {
-    use actix_web::ResponseError;
+    use serde_json::json;
 
     use super::*;
 
@@ -257,9 +314,53 @@ mod tests {
             numbers("{}\n\n{\r\n {\"a\":1}"),
             [(1, true), (3, false), (4, true)]
         );
-        assert_eq!(numbers(" [{},\n1]"), [(1, true), (2, true)]);
-        let status = |body: &[u8]| events(body).expect_err("refused").status_code();
-        assert_eq!(status(b"[{}"), 400);
-        assert_eq!(status(&b"1\n".repeat(MOST_EVENTS + 1)), 413);
+        assert_eq!(numbers(" [{},\n1]"), [(1, true), (2, false)]);
+        let reason = |body: &[u8]| events(body).expect_err("refused").reason;
+        assert_eq!(reason(b"[{}"), Reason::InvalidJson);
+        let many = "{},".repeat(MOST_EVENTS);
+        assert_eq!(reason(format!("[{many}{{}}]").as_bytes()), Reason::TooLarge);
+        assert_eq!(reason(&b"1\n".repeat(MOST_EVENTS + 1)), Reason::TooLarge);
+    }
+
+    #[test]
+    fn of_an_event_its_fields_are_read_and_nothing_else() {
+        let read = |json: &str| read_event(json).expect("an object");
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        let json = format!(
+            r#"{{"more":{deep},"arm":{deep},"item":"\ud83d","position":3,"from":null,"at":1e400}}"#
+        );
+        let expected = json!({"arm": [], "item": "\u{fffd}", "position": 3, "at": []});
+        assert_eq!(read(&json), expected);
+        assert_eq!(read(r#"{"arm":{"a":1},"arm":"b"}"#), json!({"arm": "b"}));
+        let long = format!(r#"{{"event":"{}"}}"#, "e".repeat(EVENT_BYTES));
+        let refused = read_event(&long).expect_err("too long");
+        assert_eq!(refused.reason, Reason::TooLarge);
+    }
+
+    /// What many messages hold goes to the owner of their domain in several requests, each of which it takes.
+    #[test]
+    fn no_request_to_an_owner_is_longer_than_it_takes() {
+        let event = json!({"event": "\u{1}".repeat(EVENT_BYTES / 6 - 1)});
+        let events = vec![(1, Ok(event)); 200];
+        let mut rest = events.into_iter();
+        let mut requests = Vec::new();
+        loop {
+            let some = one_request(&mut rest);
+            if some.is_empty() {
+                break;
+            }
+            let values: Vec<Value> = some
+                .into_iter()
+                .filter_map(|(_, event)| event.ok())
+                .collect();
+            assert!(Value::from(values.clone()).to_string().len() <= MAX_BYTES);
+            requests.push(values.len());
+        }
+        assert!(requests.len() > 5, "{requests:?}");
+        assert_eq!(requests.iter().sum::<usize>(), 200);
+        let small = (1..).map(|number| (number, Ok(json!({}))));
+        let mut small = small.take(MOST_EVENTS + 1);
+        assert_eq!(one_request(&mut small).len(), MOST_EVENTS);
+        assert_eq!(one_request(&mut small).len(), 1);
     }
 }

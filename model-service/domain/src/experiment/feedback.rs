@@ -49,6 +49,20 @@ pub struct Feedback {
 }
 
 impl Feedback {
+    /// The fields that are read. Their values are texts and numbers; whatever else is in an event may be left out.
+    pub const FIELDS: [&str; 10] = [
+        "type",
+        "domain",
+        "event",
+        "reader",
+        "item",
+        "from",
+        "position",
+        "experiment",
+        "arm",
+        "at",
+    ];
+
     /// Reads an event of a domain. Fields that are not known are ignored.
     ///
     /// # Errors
@@ -161,6 +175,19 @@ mod tests {
             least[name] = Value::Null;
         }
         assert_eq!(Feedback::read(&least, "news", now()), Ok(read));
+    }
+
+    #[test]
+    fn nothing_but_its_fields_is_read() {
+        let Value::Object(mut all) = good() else {
+            panic!("an object");
+        };
+        all.insert("domain".to_owned(), json!("news"));
+        let more = all.len();
+        all.retain(|name, _| Feedback::FIELDS.contains(&name.as_str()));
+        assert_eq!((more, all.len()), (11, Feedback::FIELDS.len()));
+        let read = Feedback::read(&Value::Object(all), "news", now());
+        assert_eq!(read, Feedback::read(&good(), "news", now()));
     }
 
     #[test]
