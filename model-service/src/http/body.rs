@@ -3,12 +3,13 @@
 use std::future::{Ready, ready};
 use std::io::Write;
 use std::mem;
+use std::ops::Deref;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
-use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use bytes::Bytes;
 use flate2::write::GzDecoder;
 use futures_util::{Stream, StreamExt};
@@ -16,8 +17,11 @@ use kindred_api::problem::Kind;
 use kindred_shared::event::Reason;
 use tokio::time::Instant;
 
+use super::access::Asker;
+use super::callers::{Held, Turn};
 use super::error::Error;
 use super::guard::SignedBody;
+use super::parts::Lobby;
 use crate::keys::of_body;
 
 /// Longest time for a body that is held whole to arrive.
@@ -55,6 +59,42 @@ pub(crate) struct Body<S = Payload> {
     pub(crate) length: Option<u64>,
     /// The hash that another instance signed; the body is then read whole and compared.
     pub(crate) signed: Option<[u8; 32]>,
+    /// Counts it as its caller's while it is held whole; `None`: nobody counts.
+    pub(crate) held: Option<Held>,
+}
+
+/// A body that is held whole, and counted until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    bytes: Vec<u8>,
+    _held: Option<Held>,
+}
+
+impl Whole {
+    /// Its bytes, which are counted no more.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+impl Deref for Whole {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Whose body it is. Another instance has counted who asked; the page's forms come before anybody is let in.
+fn held(request: &HttpRequest) -> Option<Held> {
+    let lobby = request.app_data::<web::Data<Lobby>>()?;
+    let extensions = request.extensions();
+    if let Some(turn) = extensions.get::<Turn>() {
+        return Some(turn.hold());
+    }
+    let is_peer = matches!(extensions.get(), Some(Asker::Peer));
+    let from = request.peer_addr().filter(|_| !is_peer);
+    Some(lobby.guard.callers.hold(from.map(|from| from.ip())))
 }
 
 impl FromRequest for Body {
@@ -74,6 +114,7 @@ impl FromRequest for Body {
             encoding,
             length,
             signed,
+            held: held(request),
         }))
     }
 }
@@ -91,15 +132,20 @@ impl<S: Chunks> Body<S> {
     /// The whole body, at most `limit` bytes when decompressed.
     ///
     /// # Errors
-    /// 413 over the limit, else as [`Patience::next_chunk`] and [`Unpacker`].
-    pub(crate) async fn read_whole(mut self, limit: usize) -> Result<Vec<u8>, Error> {
+    /// 413 over the limit, 429 where its caller or all together have as many bytes held as they may, else as
+    /// [`Patience::next_chunk`] and [`Unpacker`].
+    pub(crate) async fn read_whole(mut self, limit: usize) -> Result<Whole, Error> {
         self.announces_at_most(limit as u64)?;
         let mut patience = Patience::of_whole();
         let mut unpacker = Unpacker::new(self.encoding);
         let mut whole = Vec::new();
         let mut append = |piece: Bytes| {
-            if whole.len() + piece.len() > limit {
+            let bytes = whole.len() + piece.len();
+            if bytes > limit {
                 return Err(too_large(limit as u64));
+            }
+            if let Some(held) = &mut self.held {
+                held.grow(bytes)?;
             }
             whole.extend_from_slice(&piece);
             Ok(())
@@ -116,7 +162,10 @@ impl<S: Chunks> Body<S> {
                 "The body is not the one that the other instance signed.",
             ));
         }
-        Ok(whole)
+        Ok(Whole {
+            bytes: whole,
+            _held: self.held,
+        })
     }
 }
 

@@ -1,9 +1,10 @@
-//! What one caller may use at once of shared resources: connections, requests in progress, and
-//! bytes of long answers that have not been read yet. A caller is a key, or an address where no key
-//! is needed; an address's connections are limited by the [gate](super::gate).
+//! What one caller may have at once of what all share: connections, requests under way, bytes of bodies that are held,
+//! and bytes of long answers that are not taken yet. A caller is a key, and where none is needed an address; what an address may have of connections
+//! is the [gate](super::gate)'s.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kindred_api::problem::Kind;
@@ -16,6 +17,12 @@ use crate::config::{Http, Network};
 
 /// Unread bytes of long answers per caller; a single answer may be longer.
 const BYTES: usize = 64 << 20;
+/// Bytes of bodies that are held for a caller; a single one may be longer.
+const HELD_BYTES: usize = 64 << 20;
+/// Bytes of bodies that are held for all callers together.
+const ALL_HELD_BYTES: usize = 256 << 20;
+/// So much of each body is not counted.
+const SHORT_BYTES: usize = 64 << 10;
 
 /// Everyone with an open connection or a request in progress.
 #[derive(Debug)]
@@ -27,6 +34,8 @@ pub(crate) struct Callers {
     /// Whose addresses are those of many clients.
     proxies: Vec<Network>,
     used: Mutex<HashMap<Caller, Used>>,
+    /// Bytes of bodies that are held for all.
+    held: AtomicUsize,
 }
 
 /// A caller.
@@ -44,11 +53,12 @@ struct Used {
     connections: usize,
     requests: usize,
     bytes: usize,
+    held: usize,
 }
 
 impl Used {
     fn is_nothing(&self) -> bool {
-        self.connections == 0 && self.requests == 0
+        self.connections == 0 && self.requests == 0 && self.held == 0
     }
 }
 
@@ -60,6 +70,7 @@ impl Callers {
             requests: config.requests_per_key,
             proxies: config.trusted_proxies.clone(),
             used: Mutex::default(),
+            held: AtomicUsize::new(0),
         }
     }
 
@@ -71,6 +82,7 @@ impl Callers {
             requests,
             proxies: Vec::new(),
             used: Mutex::default(),
+            held: AtomicUsize::new(0),
         }
     }
 
@@ -129,6 +141,20 @@ impl Callers {
         (!self.is_proxy(from)).then(|| self.turn(&mut self.used(), Caller::Address(counted(from))))
     }
 
+    /// Counts a body from there, of a request that has no turn. `None`: it counts among all alone.
+    pub(super) fn hold(self: &Arc<Self>, from: Option<IpAddr>) -> Held {
+        let from = from.filter(|from| !self.is_proxy(*from));
+        self.held_of(from.map(|from| Caller::Address(counted(from))))
+    }
+
+    fn held_of(self: &Arc<Self>, caller: Option<Caller>) -> Held {
+        Held {
+            callers: Arc::clone(self),
+            caller,
+            bytes: 0,
+        }
+    }
+
     fn is_proxy(&self, from: IpAddr) -> bool {
         self.proxies.iter().any(|proxy| proxy.has(from))
     }
@@ -168,6 +194,11 @@ pub(super) struct Turn {
 }
 
 impl Turn {
+    /// Counts the request's body as its caller's.
+    pub(super) fn hold(&self) -> Held {
+        self.callers.held_of(Some(self.caller.clone()))
+    }
+
     /// Reserves room for a long answer, if its caller has some left.
     pub(super) fn takes_room(&mut self, bytes: usize) -> bool {
         let mut all = self.callers.used();
@@ -187,6 +218,74 @@ impl Drop for Turn {
             used.requests = used.requests.saturating_sub(1);
             used.bytes = used.bytes.saturating_sub(self.bytes);
         });
+    }
+}
+
+/// A body that is held, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    callers: Arc<Callers>,
+    caller: Option<Caller>,
+    bytes: usize,
+}
+
+impl Held {
+    /// The body has so many bytes now.
+    ///
+    /// # Errors
+    /// 429 where there is no room for them, of all or of its caller.
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Error> {
+        let more = bytes
+            .saturating_sub(SHORT_BYTES)
+            .next_multiple_of(SHORT_BYTES)
+            .saturating_sub(self.bytes);
+        if more == 0 || self.takes_room(more) {
+            return Ok(());
+        }
+        let detail = "As many bytes of requests are being held as may be, of all or of yours. Let those under way end, \
+                      and send it again, or in smaller parts.";
+        Err(Error::new(Kind::Busy, detail).retry_after(1))
+    }
+
+    fn takes_room(&mut self, more: usize) -> bool {
+        // Counted before it is compared: it is given back when it is too much, or when this is dropped.
+        let before = self.callers.held.fetch_add(more, Ordering::Relaxed);
+        let has_room = before.saturating_add(more) <= ALL_HELD_BYTES && self.takes_of_caller(more);
+        if has_room {
+            self.bytes += more;
+        } else {
+            self.callers.held.fetch_sub(more, Ordering::Relaxed);
+        }
+        has_room
+    }
+
+    fn takes_of_caller(&self, more: usize) -> bool {
+        let Some(caller) = &self.caller else {
+            return true;
+        };
+        let mut all = self.callers.used();
+        let used = all.entry(caller.clone()).or_default();
+        let has_room = used.held == self.bytes || used.held.saturating_add(more) <= HELD_BYTES;
+        if has_room {
+            used.held += more;
+        } else if used.is_nothing() {
+            all.remove(caller);
+        }
+        has_room
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.bytes == 0 {
+            return;
+        }
+        self.callers.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        if let Some(caller) = &self.caller {
+            self.callers.release(caller, |used| {
+                used.held = used.held.saturating_sub(self.bytes);
+            });
+        }
     }
 }
 
@@ -282,5 +381,48 @@ mod tests {
         });
         assert!(come(&callers, "10.1.2.3").is_none());
         assert!(come(&callers, "192.0.2.1").is_some());
+    }
+
+    #[test]
+    fn bodies_of_a_caller_leave_room_for_those_of_others() {
+        let callers = Arc::new(Callers::with_requests(9));
+        let one = come(&callers, "192.0.2.1").expect("a turn");
+        let other = come(&callers, "192.0.2.2").expect("a turn");
+        let full = |held: &mut Held, bytes| held.grow(bytes).err().map(|e| e.problem().status);
+        let mut bodies = [one.hold(), one.hold(), one.hold()];
+        assert_eq!(full(&mut bodies[0], HELD_BYTES / 2), None);
+        assert_eq!(full(&mut bodies[1], HELD_BYTES / 2), None);
+        assert_eq!(full(&mut bodies[2], SHORT_BYTES), None, "it is short");
+        assert_eq!(full(&mut bodies[2], HELD_BYTES / 2), Some(429));
+        let mut long = other.hold();
+        assert_eq!(full(&mut long, SHORT_BYTES + 1), None);
+        assert_eq!(full(&mut long, 2 * HELD_BYTES), None, "one may be longer");
+        let mut second = other.hold();
+        assert_eq!(full(&mut second, 2 * SHORT_BYTES), Some(429));
+        let [first, rest @ ..] = bodies;
+        drop(first);
+        assert_eq!(full(&mut one.hold(), HELD_BYTES / 2), None);
+        drop((rest, long, second, one, other));
+        assert!(callers.used().is_empty());
+        assert_eq!(callers.held.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn bodies_of_all_callers_are_bounded_together() {
+        let callers = Arc::new(Callers::with_requests(9));
+        let mut bodies: Vec<Held> = (0..5)
+            .map(|n| callers.hold(format!("192.0.2.{n}").parse().ok()))
+            .collect();
+        let taken = bodies
+            .iter_mut()
+            .map(|body| body.grow(ALL_HELD_BYTES / 4).is_ok());
+        assert_eq!(taken.collect::<Vec<_>>(), [true, true, true, true, false]);
+        let mut of_nobody = callers.hold(None);
+        assert!(of_nobody.grow(1 << 20).is_err());
+        bodies.truncate(3);
+        assert!(of_nobody.grow(1 << 20).is_ok());
+        drop((bodies, of_nobody));
+        assert!(callers.used().is_empty());
+        assert_eq!(callers.held.load(Ordering::Relaxed), 0);
     }
 }

@@ -21,7 +21,7 @@ use super::outgoing;
 use super::page::Label;
 use super::parts::Lobby;
 use super::query::Given;
-use super::routes::Routes;
+use super::routes::{Route, Routes};
 use crate::metrics::Metrics;
 
 type Answered = Result<ServiceResponse<BoxBody>, actix_web::Error>;
@@ -114,16 +114,19 @@ pub(crate) async fn conform(
         if request.method() == Method::HEAD && route.parameters(&Method::GET).is_some() {
             request.head_mut().method = Method::GET;
         }
-        if let Some(known) = route.parameters(request.method())
-            && let Err(error) = Given::of(request.query_string()).only(known)
-        {
+        let Some(known) = route.parameters(request.method()) else {
+            // Not left to the router: to it, `…/models/{name}` fits `…/models/{name}:activate`, too.
+            let refused = not_taken(route, request.method());
+            return Ok(request.error_response(refused));
+        };
+        if let Err(error) = Given::of(request.query_string()).only(known) {
             return Ok(request.error_response(error));
         }
         let is_sent = matches!(
             *request.method(),
             Method::POST | Method::PUT | Method::PATCH
         );
-        if is_sent && route.parameters(request.method()).is_some() && !is_json(request.headers()) {
+        if is_sent && !is_json(request.headers()) {
             return Ok(request.error_response(not_json()));
         }
     }
@@ -156,21 +159,20 @@ fn not_json() -> Error {
     .field("Content-Type")
 }
 
+/// The route does not support the method.
+fn not_taken(route: &Route, method: &Method) -> Error {
+    let allow = &route.allow;
+    let detail = format!("Method {method} is not supported here. Use one of: {allow}.");
+    Error::new(Kind::MethodNotAllowed, detail).allowing(allow)
+}
+
 /// Answers unmatched requests: the path is unknown, or does not support the method.
 pub(crate) async fn unmatched(
     request: HttpRequest,
     routes: web::Data<Routes>,
 ) -> Result<HttpResponse, Error> {
     if let Some(route) = routes.of(&request) {
-        return Err(Error::new(
-            Kind::MethodNotAllowed,
-            format!(
-                "Method {} is not supported here. Use one of: {}.",
-                request.method(),
-                route.allow
-            ),
-        )
-        .allowing(&route.allow));
+        return Err(not_taken(route, request.method()));
     }
     let path = request.uri().path();
     let segments: Vec<&str> = path.splitn(7, '/').collect();

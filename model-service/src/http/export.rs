@@ -6,7 +6,7 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpResponse, get};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use kindred_api::problem::Kind;
 use kindred_domain::material::{Material, upsert_of};
 use kindred_domain::store::{ItemRow, Liveness, Store, StoreError};
@@ -20,8 +20,14 @@ use super::parts::{Part, Reads};
 use super::path::{InDomain, InPath};
 use super::query::{Given, InQuery, Parameters};
 
-/// Items read at a time, with their texts.
+/// Most items read at a time, with their texts.
 const ITEMS: usize = 200;
+/// How many are read first, before it is known how long they are.
+const FIRST_ITEMS: usize = 8;
+/// How many bytes the lines read at a time should have: they are held until the client has taken them.
+const LINES_BYTES: usize = 1 << 20;
+/// How much of them goes at once.
+const PIECE_BYTES: usize = 16 << 10;
 /// Largest `limit`.
 const MOST: u64 = 1 << 53;
 
@@ -89,6 +95,7 @@ async fn get(
         from: after.clone(),
         after,
         left: query.limit.unwrap_or(u64::MAX),
+        items: FIRST_ITEMS,
         now: Utc::now(),
     };
     // As long as nothing was sent, a store error can still be reported as such.
@@ -100,13 +107,28 @@ async fn get(
             None => Ok(None),
         }
     });
-    let lines = first.chain(rest).inspect_err(|error| {
+    let lines = first.chain(rest).map_ok(in_pieces).try_flatten();
+    let lines = lines.inspect_err(|error| {
         tracing::warn!(%error, "an export broke off");
     });
     let ndjson = HeaderValue::from_static("application/x-ndjson");
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, ndjson))
         .streaming(lines))
+}
+
+/// Lines, a piece at a time: what is copied for a connection stays small.
+fn in_pieces(mut lines: Bytes) -> impl Stream<Item = Result<Bytes, StoreError>> {
+    stream::iter(std::iter::from_fn(move || {
+        let piece = lines.split_to(lines.len().min(PIECE_BYTES));
+        (!piece.is_empty()).then_some(Ok(piece))
+    }))
+}
+
+/// How many items are read next, after so many whose lines have so many bytes.
+fn items_next(items: usize, bytes: usize) -> usize {
+    let fit = items.saturating_mul(LINES_BYTES) / bytes.max(1);
+    fit.clamp(1, ITEMS)
 }
 
 /// Position of an export.
@@ -118,6 +140,8 @@ struct Export {
     /// An item that the client already has.
     after: Option<ItemId>,
     left: u64,
+    /// How many items are read next.
+    items: usize,
     now: DateTime<Utc>,
 }
 
@@ -125,7 +149,10 @@ impl Export {
     /// The next lines, and the rest of the export, if there may be more.
     async fn some(mut self) -> Result<(Bytes, Option<Self>), StoreError> {
         let from = self.from.as_ref();
-        let page = self.store.scan_items(&self.domain, from, ITEMS).await?;
+        let page = self
+            .store
+            .scan_items(&self.domain, from, self.items)
+            .await?;
         let after = self.after.take();
         let is_wanted = |row: &ItemRow| {
             let is_over = row.expires_at.is_some_and(|at| at <= self.now);
@@ -143,8 +170,36 @@ impl Export {
             lines.extend_from_slice(Event::Upsert(Box::new(upsert)).to_json().as_bytes());
             lines.push(b'\n');
         }
+        self.items = items_next(self.items, lines.len());
         self.from = page.next;
         let has_more = self.from.is_some() && self.left > 0;
         Ok((Bytes::from(lines), has_more.then_some(self)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longer_items_are_the_fewer_are_read_at_a_time() {
+        assert_eq!(items_next(FIRST_ITEMS, 0), ITEMS);
+        assert_eq!(items_next(FIRST_ITEMS, FIRST_ITEMS * 100), ITEMS);
+        assert_eq!(items_next(8, 8 * (128 << 10)), 8);
+        assert_eq!(items_next(200, 200 * (64 << 10)), 16);
+        assert_eq!(items_next(8, 8 * (2 << 20)), 1);
+    }
+
+    #[actix_web::test]
+    async fn lines_go_in_pieces_and_whole() {
+        let lines = Bytes::from(vec![b'x'; 2 * PIECE_BYTES + 1]);
+        let pieces: Vec<Bytes> = in_pieces(lines.clone())
+            .map(|piece| piece.expect("a piece"))
+            .collect()
+            .await;
+        let lengths: Vec<usize> = pieces.iter().map(Bytes::len).collect();
+        assert_eq!(lengths, [PIECE_BYTES, PIECE_BYTES, 1]);
+        assert_eq!(pieces.concat(), lines);
+        assert_eq!(in_pieces(Bytes::new()).count().await, 0);
     }
 }

@@ -17,7 +17,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::access::is_let_in;
 use super::admission::check;
-use super::body::{Body, Chunks};
+use super::body::{Body, Chunks, Whole};
 use super::error::Error;
 use super::openapi;
 use super::parts::{Part, Reads, Writes, confirmed};
@@ -218,7 +218,7 @@ async fn put(
                 writes: &writes,
                 request: &request,
             };
-            take_away(&doors, of, event, Method::PUT, Some(bytes)).await
+            take_away(&doors, of, event, Method::PUT, Some(bytes.into_bytes())).await
         }
         _ => write(&writes, of, event).await,
     }
@@ -229,7 +229,7 @@ pub(super) async fn read_event(
     writes: &Writes,
     of: &OfItem,
     body: Body<impl Chunks>,
-) -> Result<(Vec<u8>, Event), Error> {
+) -> Result<(Whole, Event), Error> {
     let bytes = body.read_whole(writes.limits.message_bytes).await?;
     let event = event::parse_item(&bytes, &writes.limits, &of.domain, &of.id)
         .inspect_err(|refusal| writes.refused(refusal))?;

@@ -129,14 +129,15 @@ async fn put_one(
 
 /// Serves a ready model.
 ///
-/// All readers see it at once, on every instance; the previous one stays ready, so that the same
-/// request can bring it back. Rows of `similar_items` follow.
+/// All readers see it at once, on every instance; the one that was served stays ready, so that the same request
+/// brings it back. Rows of `similar_items` follow. There is no body, but as with every POST `Content-Type` is that of JSON.
 #[utoipa::path(operation_id = "activate_model", tag = "models", params(OfModel),
     responses(
         (status = 200, description = "It is served.", body = ActivatedAnswer),
         (status = 400, response = openapi::BadRequest),
         (status = 404, response = openapi::UnknownModel),
         (status = 409, response = openapi::Contradiction),
+        (status = 415, response = openapi::UnsupportedEncoding),
         (status = 503, response = openapi::Unavailable),
     ))]
 #[post("/v1/domains/{domain}/models/{name}:activate")]

@@ -72,6 +72,7 @@ async fn patch(
     if !is_let_in(&request) {
         check(&writes, &reads, &event).await?;
     }
+    let bytes = bytes.into_bytes();
     let of_owner = doors.of_owner(&of.domain, Method::PATCH, Some(bytes)).await;
     if let Some(answer) = of_owner {
         return Ok(answer);

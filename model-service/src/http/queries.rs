@@ -3,22 +3,28 @@
 
 use std::collections::BTreeSet;
 
+use std::fmt;
+
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, post};
 use kindred_api::problem::Kind;
 use kindred_api::similar::{AnswerBatch, Pairs, Query, QueryBatch, Scores, SimilarAnswer};
+use kindred_shared::event::{Limits, without_mark};
 use kindred_shared::{DomainName, ModelName};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::asking::{Answered, Here, Place, answer, loaded, place, scores};
-use super::body::Body;
+use super::body::{Body, too_large};
 use super::error::Error;
 use super::openapi;
 use super::parts::{Part, Queries, Reads};
 use super::path::{InDomain, InPath};
-use super::question::{Asked, model, object};
+use super::query::unknown;
+use super::question::{Asked, model, no_object, object};
 use super::values::{invalid, only};
 
 /// Most queries per batch.
@@ -113,7 +119,7 @@ async fn ask_many(
     let body = body
         .read_whole(BATCH_TIMES * queries.limits.message_bytes)
         .await?;
-    let all = list(object(&body)?, "queries", MOST_QUERIES)?;
+    let all = batched(&body)?;
     let here = match place(&reads, &queries, &request, &domain, None, Some(&body)).await? {
         Place::There(response) => return Ok(response),
         Place::Here(here) => here,
@@ -121,15 +127,7 @@ async fn ask_many(
     let mut answers = Vec::with_capacity(all.len());
     let mut unloaded = BTreeSet::new();
     for (at, one) in all.iter().enumerate() {
-        let asked = match one {
-            Value::Object(one) => Asked::of_json(one, &queries.limits),
-            _ => {
-                let place = format!("queries[{at}]");
-                let detail = format!("{place} is an object: a query.");
-                Err(invalid(place, detail))
-            }
-        };
-        let answered = match asked {
+        let answered = match read_one(at, one.get(), &queries.limits) {
             Ok(asked) => {
                 match here_of(&reads, &queries, &domain, &here, &asked, &mut unloaded).await {
                     Ok(here) => answer(&reads, &queries, &domain, &here, asked).await,
@@ -141,6 +139,100 @@ async fn ask_many(
         answers.push(raw(answered));
     }
     Ok(HttpResponse::Ok().json(serde_json::json!({ "answers": answers })))
+}
+
+/// The queries of a batch, as they are written: each is read when it is its turn, so that what is made of a body never
+/// takes more than what is made of one query.
+fn batched(body: &[u8]) -> Result<Vec<&RawValue>, Error> {
+    const NAME: &str = "queries";
+    let Batched { queries, other } =
+        serde_json::from_slice(without_mark(body)).map_err(|error| no_object(&error))?;
+    if let Some(other) = other {
+        return Err(unknown("field", &other, &[NAME]));
+    }
+    let listed = queries.and_then(|queries| serde_json::from_str(queries.get()).ok());
+    match listed {
+        Some(Listed(queries)) if !queries.is_empty() => Ok(queries),
+        _ => Err(invalid(
+            NAME,
+            format!("{NAME} is a list of 1 to {MOST_QUERIES}."),
+        )),
+    }
+}
+
+/// One query of a batch.
+fn read_one(at: usize, query: &str, limits: &Limits) -> Result<Asked, Error> {
+    let place = format!("queries[{at}]");
+    if query.len() > limits.message_bytes {
+        return Err(too_large(limits.message_bytes as u64).field(place));
+    }
+    if !query.starts_with('{') {
+        let detail = format!("{place} is an object: a query.");
+        return Err(invalid(place, detail));
+    }
+    Asked::of_json(&object(query.as_bytes())?, limits)
+}
+
+/// The object of a batch.
+struct Batched<'a> {
+    queries: Option<&'a RawValue>,
+    /// A field that it should not have.
+    other: Option<String>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Batched<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Batched<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let (mut queries, mut other) = (None, None);
+                while let Some(name) = map.next_key::<String>()? {
+                    let value: &'de RawValue = map.next_value()?;
+                    if name == "queries" {
+                        queries = Some(value);
+                    } else {
+                        other.get_or_insert(name);
+                    }
+                }
+                Ok(Batched { queries, other })
+            }
+        }
+        deserializer.deserialize_map(Reader)
+    }
+}
+
+/// At most [`MOST_QUERIES`] values; whatever comes behind them is not read.
+struct Listed<'a>(Vec<&'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Listed<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Listed<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "at most {MOST_QUERIES} queries")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut queries = Vec::new();
+                while let Some(query) = list.next_element()? {
+                    if queries.len() == MOST_QUERIES {
+                        return Err(A::Error::invalid_length(MOST_QUERIES + 1, &self));
+                    }
+                    queries.push(query);
+                }
+                Ok(Listed(queries))
+            }
+        }
+        deserializer.deserialize_seq(Reader)
+    }
 }
 
 /// Where one query of a batch is answered: by the model it names, else where the others are.
@@ -212,7 +304,7 @@ async fn score_pairs(
         Some(_) => return Err(invalid("model", "model is the name of a model.")),
     };
     let mut pairs = Vec::new();
-    for (at, pair) in list(object, "pairs", MOST_PAIRS)?.into_iter().enumerate() {
+    for (at, pair) in listed_pairs(object)?.into_iter().enumerate() {
         pairs.push(serde_json::from_value::<[String; 2]>(pair).map_err(|_| {
             let place = format!("pairs[{at}]");
             let detail = format!("{place} is a list of two ids, each a string.");
@@ -238,10 +330,69 @@ async fn score_pairs(
 }
 
 /// The list that is the only field of a body's object.
-fn list(mut object: Map<String, Value>, name: &str, most: usize) -> Result<Vec<Value>, Error> {
-    only(&object, &[name])?;
-    match object.remove(name) {
-        Some(Value::Array(list)) if (1..=most).contains(&list.len()) => Ok(list),
-        _ => Err(invalid(name, format!("{name} is a list of 1 to {most}."))),
+fn listed_pairs(mut object: Map<String, Value>) -> Result<Vec<Value>, Error> {
+    const NAME: &str = "pairs";
+    only(&object, &[NAME])?;
+    match object.remove(NAME) {
+        Some(Value::Array(list)) if (1..=MOST_PAIRS).contains(&list.len()) => Ok(list),
+        _ => Err(invalid(
+            NAME,
+            format!("{NAME} is a list of 1 to {MOST_PAIRS}."),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::ResponseError;
+
+    use super::*;
+
+    #[test]
+    fn queries_of_a_batch_are_read_one_by_one() {
+        let listed = |body: &str| -> Vec<String> {
+            let all = batched(body.as_bytes()).expect("queries").into_iter();
+            all.map(|one| one.get().to_owned()).collect()
+        };
+        assert_eq!(
+            listed("\u{feff}{\"queries\": [ {\"a\" :1},[], 2 ]}"),
+            ["{\"a\" :1}", "[]", "2"]
+        );
+        assert_eq!(listed(r#"{"queries":7,"queries":[1]}"#), ["1"]);
+        let most = |count: usize| format!(r#"{{"queries":[{}1]}}"#, "1,".repeat(count - 1));
+        assert_eq!(listed(&most(MOST_QUERIES)).len(), MOST_QUERIES);
+        for (body, word) in [
+            (most(MOST_QUERIES + 1), "invalid-parameter"),
+            (r#"{"queries":[]}"#.to_owned(), "invalid-parameter"),
+            (r#"{"queries":{}}"#.to_owned(), "invalid-parameter"),
+            ("{}".to_owned(), "invalid-parameter"),
+            (
+                r#"{"queries":[1],"query":[]}"#.to_owned(),
+                "unknown-parameter",
+            ),
+            (r#"[{"queries":[1]}]"#.to_owned(), "invalid-json"),
+            (r#"{"queries":[1}"#.to_owned(), "invalid-json"),
+        ] {
+            let error = batched(body.as_bytes()).expect_err(&body);
+            assert_eq!(
+                (error.status_code().as_u16(), error.problem().word()),
+                (400, word)
+            );
+        }
+    }
+
+    #[test]
+    fn one_query_of_a_batch_may_be_as_long_as_one_alone() {
+        let limits = Limits {
+            message_bytes: 100,
+            ..Limits::default()
+        };
+        let query = |spaces: usize| format!(r#"{{"text":"t"{}}}"#, " ".repeat(spaces));
+        assert!(read_one(0, &query(100 - query(0).len()), &limits).is_ok());
+        let long = read_one(3, &query(100), &limits).expect_err("too long");
+        assert_eq!(long.problem().word(), "too-large");
+        assert_eq!(long.problem().field.as_deref(), Some("queries[3]"));
+        let list = read_one(3, "[]", &limits).expect_err("no object");
+        assert_eq!(list.problem().field.as_deref(), Some("queries[3]"));
     }
 }

@@ -44,10 +44,13 @@ pub(crate) enum Of {
 /// # Errors
 /// 400 when it is something else.
 pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, Error> {
-    serde_json::from_slice(without_mark(body)).map_err(|error| {
-        let detail = format!("Send one JSON object: {error}.");
-        Error::new(Kind::Refused(Reason::InvalidJson), detail)
-    })
+    serde_json::from_slice(without_mark(body)).map_err(|error| no_object(&error))
+}
+
+/// A body is something else than one JSON object.
+pub(super) fn no_object(error: &serde_json::Error) -> Error {
+    let detail = format!("Send one JSON object: {error}.");
+    Error::new(Kind::Refused(Reason::InvalidJson), detail)
 }
 
 impl Asked {

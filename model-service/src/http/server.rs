@@ -141,9 +141,10 @@ fn enter(
         .connections_refused
         .with_label_values(&[limit])
         .inc();
-    // Written only if that is possible at once. TLS would need a handshake first.
+    // Whether there is room for it at once or not: it is not waited for, not even until the runtime knows that there is
+    // (`try_write`). TLS would have to be agreed on first.
     if !is_tls {
-        let _ = stream.try_write(answer.as_bytes());
+        let _ = rustix::io::write(stream, answer.as_bytes());
     }
     Err(io::Error::other("there is no room for the connection"))
 }

@@ -149,6 +149,7 @@ fn unannounced<S>(chunks: S, encoding: Encoding) -> Body<S> {
         encoding,
         length: None,
         signed: None,
+        held: None,
     }
 }
 

@@ -19,6 +19,12 @@ async fn unknown_paths_and_methods_are_problems_too() {
         answer.problem(405, "method-not-allowed");
         assert_eq!(answer.header("allow"), Some(methods.as_str()), "{route}");
     }
+    // The router takes this for a model of that name.
+    for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE] {
+        let request = TestRequest::with_uri("/v1/domains/x/models/m:activate").method(method);
+        let answer = ask(&bench, request).await;
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
+    }
     let odd = TestRequest::with_uri("/").method(Method::from_bytes(b"ODD").expect("a method"));
     ask(&bench, odd).await.problem(405, "method-not-allowed");
     let metrics = bench.metrics.render();

@@ -124,6 +124,7 @@ async fn a_body_that_announces_too_much_is_not_read() {
         encoding: Encoding::Identity,
         length: Some(length),
         signed: None,
+        held: None,
     };
     let of = OfItem {
         domain: domain("x"),

@@ -45,6 +45,17 @@ impl RabbitPublisher {
         self.publisher.is_connected()
     }
 
+    /// An event as a message. One about the domain itself says who sends it, which the broker verifies: publishers of
+    /// items may not set what only keys with `manage` may.
+    fn message(&self, event: Event) -> Outgoing {
+        let mut message = event_message(&self.names, &event);
+        if event.id().is_none() {
+            let user = self.publisher.user().clone();
+            message.properties = message.properties.with_user_id(user);
+        }
+        message
+    }
+
     async fn send(&self, message: Outgoing) -> Confirm {
         let message_id = message.properties.message_id().clone();
         let (domain, bytes) = (message.key.clone(), message.body.len());
@@ -64,14 +75,12 @@ impl RabbitPublisher {
 #[async_trait]
 impl Publish for RabbitPublisher {
     async fn publish(&self, event: Event) -> Result<Confirm, PublishError> {
-        let message = event_message(&self.names, &event);
-        drop(event);
+        let message = self.message(event);
         Ok(self.send(message).await)
     }
 
     async fn publish_to_settle(&self, event: Event) -> Result<(Confirm, Settlement), PublishError> {
-        let mut message = event_message(&self.names, &event);
-        drop(event);
+        let mut message = self.message(event);
         let wait = self.settlements.expect();
         let id = ShortString::from(wait.id.as_str());
         message.properties = message.properties.with_correlation_id(id);

@@ -12,7 +12,8 @@ use kindred_runtime::amqp::{
 };
 use kindred_runtime::host::process_name;
 use kindred_shared::event::{
-    CONFIGURED, Configure, Event, Limits, MODELLED, Modelled, REMOVED, Refusal, Removal, parse_for,
+    CONFIGURED, Configure, Event, Limits, MODELLED, Modelled, REMOVED, Reason, Refusal, Removal,
+    parse_for,
 };
 use lapin::message::Delivery as Message;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
@@ -302,7 +303,7 @@ impl Reader {
                 session.reads_ahead = true;
             }
         }
-        match parse(&raw, &self.options.limits) {
+        match parse(&raw, &self.options.limits, &self.connector.user()) {
             Ok(event) => {
                 let domain = event.domain().clone();
                 tracing::debug!(
@@ -514,19 +515,73 @@ fn redeliveries(message: &Message) -> u32 {
 }
 
 /// Parses the event of a message. Events that change settings or models, or remove the domain, are
-/// recognised by the message's type: only Kindred sends them.
-fn parse(raw: &Raw, limits: &Limits) -> Result<Event, Refusal> {
+/// recognised by the message's type. Only Kindred sends them: they name its user, which the broker
+/// lets no other user do.
+fn parse(raw: &Raw, limits: &Limits, own_user: &ShortString) -> Result<Event, Refusal> {
     let kind = raw.properties.kind().as_ref().map(ShortString::as_str);
-    if kind == Some(CONFIGURED) {
-        let configure = Configure::parse(&raw.body, limits, &raw.key)?;
-        return Ok(Event::Configure(Box::new(configure)));
+    let Some(kind @ (CONFIGURED | MODELLED | REMOVED)) = kind else {
+        return parse_for(&raw.body, limits, &raw.key);
+    };
+    if raw.properties.user_id().as_ref() != Some(own_user) {
+        let detail = format!(
+            "a message of type {kind} is taken from the user of the model services alone: use Kindred's HTTP interface"
+        );
+        return Err(Refusal::new(Reason::UnknownType, Some("type"), detail));
     }
-    if kind == Some(MODELLED) {
-        let modelled = Modelled::parse(&raw.body, limits, &raw.key)?;
-        return Ok(Event::Model(Box::new(modelled)));
+    match kind {
+        CONFIGURED => {
+            let configure = Configure::parse(&raw.body, limits, &raw.key)?;
+            Ok(Event::Configure(Box::new(configure)))
+        }
+        MODELLED => {
+            let modelled = Modelled::parse(&raw.body, limits, &raw.key)?;
+            Ok(Event::Model(Box::new(modelled)))
+        }
+        _ => Removal::parse(&raw.body, limits, &raw.key).map(Event::Remove),
     }
-    if kind == Some(REMOVED) {
-        return Removal::parse(&raw.body, limits, &raw.key).map(Event::Remove);
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use lapin::BasicProperties;
+
+    use super::*;
+
+    #[test]
+    fn what_is_about_a_domain_is_taken_from_our_own_user_alone() {
+        let ours = ShortString::from("kindred");
+        let raw = |kind: &str, user: Option<&str>| {
+            let properties = BasicProperties::default().with_type(kind.into());
+            let properties = match user {
+                Some(user) => properties.with_user_id(user.into()),
+                None => properties,
+            };
+            Raw {
+                key: "news".to_owned(),
+                properties,
+                body: br#"{"domain":"news","request":"r1","settings":{}}"#.to_vec(),
+                fingerprint: 0,
+                redeliveries: 0,
+            }
+        };
+        let read = |kind, user| parse(&raw(kind, user), &Limits::default(), &ours);
+        assert!(matches!(
+            read(CONFIGURED, Some("kindred")),
+            Ok(Event::Configure(_))
+        ));
+        assert!(matches!(
+            read(REMOVED, Some("kindred")),
+            Ok(Event::Remove(_))
+        ));
+        for kind in [CONFIGURED, MODELLED, REMOVED] {
+            for user in [None, Some("publisher"), Some("")] {
+                let refusal = read(kind, user).unwrap_err();
+                assert_eq!(refusal.reason, Reason::UnknownType, "{kind} {user:?}");
+            }
+        }
+        // Events of items are anybody's who may publish.
+        let refusal = read("item.created", None).unwrap_err();
+        assert_eq!(refusal.reason, Reason::MissingField);
     }
-    parse_for(&raw.body, limits, &raw.key)
 }

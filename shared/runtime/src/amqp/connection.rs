@@ -9,6 +9,7 @@ use kindred_shared::Backoff;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::runtime::default_runtime;
 use lapin::tcp::{AsyncTcpStream, RustlsConnector};
+use lapin::types::ShortString;
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties, ErrorKind};
 
@@ -183,6 +184,11 @@ impl Connector {
         format!("{}:{}/{}", authority.host, authority.port, self.uri.vhost)
     }
 
+    /// The user that connections log in as. The broker refuses messages that name another (`user_id`).
+    pub fn user(&self) -> ShortString {
+        super::short::short(&self.uri.authority.userinfo.username)
+    }
+
     /// One attempt at a connection, named `<program> <host>:<process id> <role>`.
     ///
     /// # Errors
@@ -253,6 +259,7 @@ mod tests {
         let connector = Connector::new("amqp://app:secret@host:5673/%2f", "kindred").unwrap();
         assert_eq!(connector.uri.query.heartbeat, Some(5));
         assert_eq!(connector.place(), "host:5673//");
+        assert_eq!(connector.user().as_str(), "app");
         let given = Connector::new("amqp://app:secret@host/v?heartbeat=3", "kindred").unwrap();
         assert_eq!(given.uri.query.heartbeat, Some(3));
         let error = Connector::new("http://app:secret@host", "kindred").unwrap_err();

@@ -96,6 +96,7 @@ pub struct Publisher {
     room: Arc<Semaphore>,
     capacity: u32,
     link: watch::Receiver<bool>,
+    user: ShortString,
 }
 
 #[derive(Debug)]
@@ -115,13 +116,20 @@ impl Publisher {
         // Unbounded, because `room` bounds it.
         let (messages, handed) = mpsc::unbounded_channel();
         let (up, link) = watch::channel(false);
+        let user = connector.user();
         tokio::spawn(run(connector, role, handed, up));
         Self {
             messages,
             room: Arc::new(Semaphore::new(permits)),
             capacity,
             link,
+            user,
         }
+    }
+
+    /// The user that it publishes as.
+    pub fn user(&self) -> &ShortString {
+        &self.user
     }
 
     /// Whether there is a connection now.
