@@ -2,7 +2,6 @@
 //! scores of pairs.
 
 use std::collections::BTreeSet;
-
 use std::fmt;
 
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
