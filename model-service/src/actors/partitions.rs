@@ -124,7 +124,9 @@ impl Partitions {
             Ok(Err(error)) => warn!(%error, "other services will notice late that this one has \
                 stopped"),
             Err(_) => {
-                warn!("partitions not handed over in time; other services take them within seconds")
+                warn!(
+                    "partitions not handed over in time; other services take them within seconds"
+                );
             }
         }
         abort.iter().for_each(AbortHandle::abort);

@@ -73,7 +73,7 @@ pub async fn announce(store: Arc<dyn Store>, me: Instance, times: LeaseTimes) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => debug!(%error, "other model services cannot be told about this one"),
             Err(_) => {
-                debug!("other model services cannot be told about this one: no answer in time")
+                debug!("other model services cannot be told about this one: no answer in time");
             }
         }
     }

@@ -86,7 +86,7 @@ async fn answer(mut stream: UnixStream, store: &dyn KeyStore, ring: &KeyRing) ->
                     info!(key = key.id, grants = ?body.grants, "key created over the socket");
                 }
                 (Ask::Revoke(key), Told::Revoked(true)) => {
-                    info!(key, "key revoked over the socket")
+                    info!(key, "key revoked over the socket");
                 }
                 _ => {}
             }

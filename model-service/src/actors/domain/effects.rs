@@ -286,7 +286,7 @@ impl DomainActor {
             match &result {
                 Ok(survey) => debug!(domain = %name, texts = survey.texts, "habits surveyed"),
                 Err(failure) => {
-                    warn!(domain = %name, reason = failure.detail, "habits not surveyed")
+                    warn!(domain = %name, reason = failure.detail, "habits not surveyed");
                 }
             }
             Input::Surveyed { ticket, result }

@@ -182,7 +182,9 @@ impl Running<'_> {
                 return Err(self.client.other(&"other scores than pairs"));
             }
             for (one, score) in judged.iter().zip(found) {
-                scores.insert((one.a, one.b), score.as_f64().unwrap_or(0.0));
+                // As the service has it: it writes the shortest decimal that reads back to the same bits.
+                let score = score.as_f64().map_or(0.0, |score| score as f32);
+                scores.insert((one.a, one.b), f64::from(score));
             }
         }
         Ok(scores)
