@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use crate::figures::moment;
 use crate::frame::{Frame, Live, Place, copied};
 use crate::links;
-use crate::neighbours::{bar_of, because};
+use crate::neighbours::{bar_of, because, told};
 use crate::problem;
 use crate::words::marked;
 
@@ -33,7 +33,7 @@ pub fn page(frame: &Frame, a: &Item, b: &Item, why: &Result<SimilarAnswer, Probl
     let terms: Vec<&str> = found
         .iter()
         .flat_map(|item| item.why.iter())
-        .flat_map(|why| why.terms.iter().flatten())
+        .flat_map(told)
         .map(|term| term.term.as_str())
         .collect();
     let keyed = if frame.who == crate::Who::Anyone {
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn shared_words_are_marked_in_both_texts() {
         let why = json!({"domain": "d.example", "model": "words-1", "computed": "list", "similar": [{"id": "b", "score": 0.5,
-            "why": {"dense": 0.2, "terms": [{"term": "ice", "share": 0.3}], "rest": 0.0}}]});
+            "why": {"dense": 0.2, "terms": [{"term": "ice", "share": 0.3}, {"term": "no", "share": 0.0001}], "rest": 0.0}}]});
         let why: SimilarAnswer = serde_json::from_value(why).expect("an answer");
         let why = Ok(why);
         let text = page(

@@ -1,11 +1,14 @@
 //! Similar items, and why they are similar.
 
-use kindred_api::similar::{Computed, SimilarAnswer, SimilarItem, WhyJson};
+use kindred_api::similar::{Computed, SimilarAnswer, SimilarItem, TermShare, WhyJson};
 use maud::{Markup, html};
 
 use crate::figures::{moment, score};
 use crate::links;
 use crate::words::marked;
+
+/// The least share that does not round to nothing.
+const LEAST: f64 = 0.000_5;
 
 /// The context of an answer.
 pub(crate) struct Beside<'a> {
@@ -53,7 +56,7 @@ fn neighbour(item: &SimilarItem, beside: &Beside<'_>) -> Markup {
     let terms: Vec<&str> = item
         .why
         .iter()
-        .flat_map(|why| why.terms.iter().flatten())
+        .flat_map(told)
         .map(|term| term.term.as_str())
         .collect();
     let id = item.id.as_str();
@@ -92,15 +95,21 @@ fn neighbour(item: &SimilarItem, beside: &Beside<'_>) -> Markup {
     }
 }
 
+/// The terms that are told of: those whose share does not round to nothing.
+pub(crate) fn told(why: &WhyJson) -> impl Iterator<Item = &TermShare> {
+    let terms = why.terms.iter().flatten();
+    terms.filter(|term| term.share.abs() >= LEAST)
+}
+
 /// Shared words, by their contribution.
 pub(crate) fn because(why: &WhyJson) -> Markup {
     html! {
         ul.why aria-label="Why" {
-            @for term in why.terms.iter().flatten().filter(|term| term.share.abs() >= 0.000_5) {
+            @for term in told(why) {
                 li { mark { (term.term) } " " span.share { (short(term.share)) } }
             }
-            @if why.dense.abs() >= 0.000_5 { li { "meaning " span.share { (short(why.dense)) } } }
-            @if let Some(rest) = why.rest.filter(|rest| rest.abs() >= 0.000_5) {
+            @if why.dense.abs() >= LEAST { li { "meaning " span.share { (short(why.dense)) } } }
+            @if let Some(rest) = why.rest.filter(|rest| rest.abs() >= LEAST) {
                 li { "others " span.share { (short(rest)) } }
             }
         }
