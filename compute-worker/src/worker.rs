@@ -31,6 +31,15 @@ impl Worker {
         }
     }
 
+    /// The same worker on other threads. Called from one of them, it does a job there and then, and
+    /// waits for no other.
+    pub fn on(&self, pool: Arc<ThreadPool>) -> Self {
+        Self {
+            pool,
+            ..self.clone()
+        }
+    }
+
     /// Runs a job and blocks the calling thread meanwhile, which must not run async tasks. A job
     /// that cannot be done, even one that makes a kernel panic, is answered with [`Reply::Failed`],
     /// and the worker lives on.

@@ -95,6 +95,11 @@ impl Scans {
         self.kernel
     }
 
+    /// The threads that compute.
+    pub fn pool(&self) -> &Arc<ThreadPool> {
+        &self.pool
+    }
+
     /// Runs the work when it is its turn. The flag it is given becomes true when the future is
     /// dropped; the work should then end soon, since it occupies its turn until it ends.
     ///
