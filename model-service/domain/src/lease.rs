@@ -4,9 +4,13 @@
 //! its own clock takes the partition by compare-and-set, at the next epoch. An owner whose last confirmed beat was
 //! *sent* [`LeaseTimes::stop`] ago stops before anybody can have taken over.
 //!
+//! A change of an owned row that got no answer may have been made or not. It is sent again as it was, so that one that
+//! is answered late, or lost, costs the lease nothing as long as a later one arrives: if the first one was made after
+//! all, the second is refused by the very row that it wants.
+//!
 //! A watching instance only looks at the row ([`LeaseEffect::Look`]). Its view may be slightly stale, because the
-//! compare-and-set checks that the row is still as seen. To learn the outcome of its own compare-and-set, an instance
-//! reads the current row ([`LeaseEffect::Read`]).
+//! compare-and-set checks that the row is still as seen. To learn the outcome of a claim, an instance reads the current
+//! row ([`LeaseEffect::Read`]).
 //!
 //! An owner may also hand the partition over: it lets go first, and then leaves the row without an owner, so that
 //! another can take it at once. Wishes ([`Wish`]) balance shares and make shutdown fast, but nothing depends on them:
@@ -47,6 +51,11 @@ impl LeaseTimes {
     /// How long a partition must stay unowned before an instance takes it that would rather leave it to others.
     pub fn late(&self) -> Duration {
         self.take * 3
+    }
+
+    /// The pause before a change that got no answer is sent again.
+    pub fn again(&self) -> Duration {
+        self.beat / 20
     }
 
     /// Timeout of one request about the lease: an owner must learn in time whether it still is the owner.
@@ -138,10 +147,16 @@ enum State {
     Leaving { let_go: bool },
 }
 
+/// A change of an owned row that is not decided yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Setting {
     wanted: Lease,
+    /// When it was first sent.
+    first: Duration,
+    /// When it was last sent.
     sent: Duration,
+    /// When to send it again, if it got no answer.
+    again_at: Option<Duration>,
 }
 
 /// The lease of one partition from the view of one process.
@@ -228,19 +243,21 @@ impl LeaseMachine {
             State::Unknown { retry_at } => Some(*retry_at).filter(|at| *at != Duration::MAX),
             State::Watching { look_at, .. } => Some(*look_at),
             State::Taking { .. } | State::Leaving { .. } => None,
-            State::Held { .. } if self.exclusive => None,
+            State::Held { setting, .. } if self.exclusive => {
+                setting.as_ref().and_then(|setting| setting.again_at)
+            }
             State::Held {
                 confirmed,
                 next_beat,
                 setting,
                 ..
             } => {
+                let next = match setting {
+                    Some(setting) => setting.again_at,
+                    None => Some(*next_beat),
+                };
                 let stop = *confirmed + self.times.stop;
-                Some(if setting.is_some() {
-                    stop
-                } else {
-                    stop.min(*next_beat)
-                })
+                Some(next.map_or(stop, |next| next.min(stop)))
             }
         }
     }
@@ -264,7 +281,7 @@ impl LeaseMachine {
             LeaseInput::Decided(Cas::Refused(row)) => self.refused(now, row),
             // The outcome of a request from before it was let go no longer matters.
             LeaseInput::Unknown if self.state == (State::Leaving { let_go: false }) => vec![],
-            LeaseInput::Unknown => vec![LeaseEffect::Read],
+            LeaseInput::Unknown => self.unknown(now),
             LeaseInput::Exhausted => self.exhausted(now),
             LeaseInput::Wished(wish) => self.wished(now, wish),
             LeaseInput::LetGo => self.let_go(),
@@ -343,23 +360,8 @@ impl LeaseMachine {
             State::Leaving { let_go: false } => vec![],
             State::Taking { wanted, .. } if row.as_ref() == Some(wanted) => self.applied(now),
             State::Taking { expected, .. } if row == *expected => self.take(now, row),
-            State::Held {
-                setting: Some(setting),
-                ..
-            } if row.as_ref() == Some(&setting.wanted) => self.applied(now),
-            State::Held { lease, .. } if row.as_ref() == Some(lease) => {
-                let State::Held {
-                    setting, next_beat, ..
-                } = &mut self.state
-                else {
-                    return vec![];
-                };
-                // The beat was not applied; send it again at once.
-                *setting = None;
-                *next_beat = now;
-                self.tick(now)
-            }
-            State::Held { .. } => self.lost(now, row),
+            // The owner learns from its own changes.
+            State::Held { .. } => vec![],
             State::Watching { seen, .. } if row == *seen => {
                 if self.may_take(row.as_ref(), self.unchanged(now)) {
                     self.take(now, row)
@@ -379,6 +381,22 @@ impl LeaseMachine {
         }
     }
 
+    /// A change got no answer.
+    fn unknown(&mut self, now: Duration) -> Vec<LeaseEffect> {
+        match &mut self.state {
+            State::Held { setting, .. } => {
+                if let Some(setting) = setting {
+                    setting.again_at = Some(now + self.times.again());
+                }
+                vec![]
+            }
+            State::Unknown { .. }
+            | State::Watching { .. }
+            | State::Taking { .. }
+            | State::Leaving { .. } => vec![LeaseEffect::Read],
+        }
+    }
+
     fn read_failed(&mut self, now: Duration) -> Vec<LeaseEffect> {
         match &mut self.state {
             State::Unknown { retry_at } => *retry_at = now + self.times.look(),
@@ -390,7 +408,7 @@ impl LeaseMachine {
                     retry_at: now + self.times.look(),
                 }
             }
-            State::Held { .. } => return vec![LeaseEffect::Read],
+            State::Held { .. } => {}
         }
         vec![]
     }
@@ -452,6 +470,16 @@ impl LeaseMachine {
     }
 
     fn refused(&mut self, now: Duration, row: Option<Lease>) -> Vec<LeaseEffect> {
+        if let State::Held {
+            setting: Some(setting),
+            ..
+        } = &mut self.state
+            && row.as_ref() == Some(&setting.wanted)
+        {
+            // An earlier try was applied after all; nobody else writes exactly this row. It may have been the first.
+            setting.sent = setting.first;
+            return self.applied(now);
+        }
         match &self.state {
             State::Held { .. } => self.lost(now, row),
             State::Leaving { let_go: true } => self.vacate(now, row),
@@ -500,6 +528,20 @@ impl LeaseMachine {
                 *look_at = now + self.times.look();
                 vec![LeaseEffect::Look]
             }
+            State::Held {
+                lease,
+                setting: Some(setting),
+                ..
+            } => match setting.again_at.take_if(|at| *at <= now) {
+                Some(_) => {
+                    setting.sent = now;
+                    vec![LeaseEffect::Set {
+                        expected: Some(lease.clone()),
+                        wanted: setting.wanted.clone(),
+                    }]
+                }
+                None => vec![],
+            },
             State::Held { next_beat, .. } if !self.exclusive && now >= *next_beat => {
                 self.set(now, |lease| Lease {
                     beat: lease.beat + 1,
@@ -524,7 +566,9 @@ impl LeaseMachine {
                 let wanted = change(lease);
                 *setting = Some(Setting {
                     wanted: wanted.clone(),
+                    first: now,
                     sent: now,
+                    again_at: None,
                 });
                 vec![LeaseEffect::Set {
                     expected: Some(lease.clone()),
