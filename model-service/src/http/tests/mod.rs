@@ -3,6 +3,7 @@
 mod access;
 mod batches;
 mod connections;
+mod documents;
 mod experiments;
 mod listing;
 mod page;
