@@ -62,7 +62,7 @@ pub fn page(
             (first())
         } @else {
             (search(asked))
-            @if chosen.is_empty() { p.empty { "No domain is like that." } } @else {
+            @if chosen.is_empty() { p.empty { "No domain matches." } } @else {
                 table {
                     caption.unseen { "Domains, by name" }
                     thead { tr {
@@ -73,7 +73,7 @@ pub fn page(
                     tbody { @for domain in shown { (row(domain)) } }
                 }
                 (pager(asked, page, pages, chosen.len()))
-                p.caption.wide { "Events of the last five minutes, and how long they took to be in lists: the median, and the slowest 1 %." }
+                p.caption.wide { "Events of the last five minutes, and the time from event to list: the median and the 99th percentile." }
             }
         }
     };
@@ -85,7 +85,7 @@ fn search(asked: &Asked) -> Markup {
     html! {
         form.search role="search" action="/" data-search {
             label.grow { span.unseen { "Find a domain" } input type="search" name="q" value=(asked.q) placeholder="Find a domain" autocomplete="off"; }
-            label { span.unseen { "Which" } select name="only" { (option("", "all")) (option("busy", "at work")) (option("trouble", "in trouble")) } }
+            label { span.unseen { "State" } select name="only" { (option("", "all")) (option("busy", "busy")) (option("trouble", "in trouble")) } }
             button { "Find" }
         }
     }
@@ -119,14 +119,14 @@ fn freshness(fresh: Option<Freshness>) -> Markup {
     }
 }
 
-/// What came for a domain lately, and how soon it was in lists; nothing without events.
+/// The recent events of a domain, and their time from event to list; nothing without events.
 pub(crate) fn recent(domain: &DomainAnswer) -> Markup {
     let recent = domain.recent.unwrap_or_default();
     html! {
         @if recent.events > 0 {
             " · " (counted(recent.events, "event", "events")) " in the last " (seconds(recent.over_seconds))
             @if let Some(fresh) = recent.freshness {
-                ", in lists after " (seconds(fresh.p50_seconds)) " (p50), " (seconds(fresh.p99_seconds)) " (p99)"
+                ", event to list " (seconds(fresh.p50_seconds)) " (p50), " (seconds(fresh.p99_seconds)) " (p99)"
             }
         }
     }
@@ -187,12 +187,12 @@ fn pager(asked: &Asked, page: usize, pages: usize, found: usize) -> Markup {
 fn first() -> Markup {
     html! {
         section.first {
-            h2 { "Nothing is here yet" }
-            p { "A domain registers itself with its first item. Put one:" }
+            h2 { "There are no domains yet" }
+            p { "A domain is registered by its first item. Publish one:" }
             pre tabindex="0" role="region" aria-label="Command" { code {
                 "curl -X PUT http://127.0.0.1:8080/v1/domains/news.example/items/a-17 \\\n  -H 'content-type: application/json' \\\n  -d '{\"title\": \"Glaciers flow like thick honey\"}'"
             } }
-            p { "Or look at the sample: " code { "kindred demo" } "." }
+            p { "Or try the sample: " code { "kindred demo" } "." }
         }
     }
 }

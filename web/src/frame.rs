@@ -63,7 +63,7 @@ pub struct Frame {
     pub theme: Theme,
     /// The visitor.
     pub who: Who,
-    /// The token that forms with effects must send.
+    /// The token that forms which change something must send.
     pub token: String,
     /// The version of the program.
     pub version: &'static str,
@@ -91,7 +91,7 @@ pub(crate) enum Tab {
 /// How a view is kept up to date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Live {
-    /// Not at all: it shows a moment.
+    /// Never: it is a snapshot.
     No,
     /// Requested again every few seconds.
     Polled,
@@ -161,7 +161,7 @@ impl Frame {
         }
     }
 
-    /// The hidden field of every form with effects.
+    /// The hidden field of every form that changes something.
     pub(crate) fn token_field(&self) -> Markup {
         html! { input type="hidden" name="token" value=(self.token); }
     }
@@ -184,7 +184,7 @@ impl Frame {
             nav.tabs aria-label=(format!("Of {domain}")) {
                 ul {
                     (link("", Tab::Items, "Items"))
-                    (link("/text", Tab::Text, "Ask with a text"))
+                    (link("/text", Tab::Text, "Compare a text"))
                     (link("/map", Tab::Map, "Map"))
                     (link("/experiments", Tab::Experiments, "Experiments"))
                     (link("/settings", Tab::Settings, "Settings"))

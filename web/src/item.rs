@@ -51,7 +51,7 @@ fn there(
                 form.conditions action=(links::item(domain, id)) data-search {
                     h2 { "Conditions " small { (asked.summary()) } }
                     (asked.fields())
-                    div.row { button { "Ask" } a href=(links::item(domain, id)) { "Without conditions" } }
+                    div.row { button { "Ask" } a href=(links::item(domain, id)) { "Clear conditions" } }
                 }
                 (code(frame, domain, id, asked))
             }
@@ -86,7 +86,7 @@ fn code(frame: &Frame, domain: &str, id: &str, asked: &Asked) -> Markup {
         frame.base
     );
     html! {
-        h2 { "Use it" }
+        h2 { "Use this query" }
         (copied("Address", &address))
         (copied("curl", &curl))
         (copied("Snippet for a page", &embed))
@@ -120,10 +120,10 @@ fn facts(item: &Item) -> Markup {
             summary { "All fields" }
             dl.pairs {
                 dt { "Version" } dd { (item.version) }
-                dt { "In this state since" } dd { (moment(&item.status_since)) }
+                dt { "Status since" } dd { (moment(&item.status_since)) }
                 @if let Some(at) = &item.served_since { dt { "Served since" } dd { (moment(at)) } }
                 @if let Some(at) = &item.accepted_at { dt { "First accepted" } dd { (moment(at)) } }
-                @if let Some(at) = &item.publish_at { dt { "To be shown from" } dd { (moment(at)) } }
+                @if let Some(at) = &item.publish_at { dt { "Visible from" } dd { (moment(at)) } }
                 @if let Some(at) = &item.expires_at { dt { "Expires" } dd { (moment(at)) } }
                 @if let Some(url) = &item.url { dt { "Address" } dd { (url) } }
                 @if let Some(image) = &item.image { dt { "Picture" } dd { (image) } }
@@ -154,7 +154,7 @@ fn gone(frame: &Frame, item: &GoneItem) -> String {
     let body = html! {
         (crumbs(item.domain.as_str()))
         h1.title { (item.id) }
-        p.lead { "It is " (word(item.status)) " since " (moment(&item.status_since)) ". Nothing of its content is told." }
+        p.lead { "This item is " (word(item.status)) " (since " (moment(&item.status_since)) "). Its content is not shown." }
     };
     frame.page(item.id.as_str(), Place::Domains, Live::No, &body)
 }
@@ -201,7 +201,8 @@ mod tests {
         )
         .expect("a problem");
         assert!(
-            page(&frame(), &item, &Err(problem), &Asked::default()).contains("It is deleted since")
+            page(&frame(), &item, &Err(problem), &Asked::default())
+                .contains("This item is deleted (since")
         );
     }
 }

@@ -13,7 +13,7 @@ pub fn page(frame: &Frame, problem: &Problem) -> String {
         p.lead { (problem.detail) }
         p.beside { "Status " (problem.status) " · " code { (problem.word()) }
             @if let Some(field) = &problem.field { " · " code { (field) } } }
-        p { a href=(frame.here) { "Try it again" } }
+        p { a href=(frame.here) { "Try again" } }
     };
     frame.page(&problem.title, Place::Elsewhere, Live::No, &body)
 }

@@ -32,19 +32,19 @@ const FIELDS: [(&str, &str, &str, Kind); 13] = [
     ),
     (
         "max_age",
-        "For how many seconds answers may be kept",
+        "How long caches may keep answers, in seconds",
         "0",
         Kind::Number,
     ),
     (
         "defaults",
-        "Conditions of queries that do not say otherwise",
+        "Default conditions of queries",
         "{\"collapse\": \"near\"}",
         Kind::Json,
     ),
     (
         "near_duplicate",
-        "Score from which on two items are near-duplicates",
+        "Lowest score of near-duplicates",
         "0.9",
         Kind::Number,
     ),
@@ -54,24 +54,34 @@ const FIELDS: [(&str, &str, &str, Kind); 13] = [
         "250ms",
         Kind::Text,
     ),
-    ("max_items", "Most live items", "any number", Kind::Number),
+    (
+        "max_items",
+        "Maximum number of live items",
+        "no limit",
+        Kind::Number,
+    ),
     (
         "max_events_per_second",
-        "Most events a second, at each instance",
-        "any number",
+        "Maximum events per second, at each instance",
+        "no limit",
         Kind::Number,
     ),
     (
         "max_text",
-        "Most bytes of a text",
+        "Maximum size of a text, in bytes",
         "as configured",
         Kind::Number,
     ),
     ("model", "Model", "words-1", Kind::Text),
-    ("languages", "Languages told apart", "en", Kind::Lines),
+    (
+        "languages",
+        "Languages that are distinguished",
+        "en",
+        Kind::Lines,
+    ),
     (
         "default_language",
-        "Language of a text whose language is not known",
+        "Language of texts whose language is unknown",
         "en",
         Kind::Text,
     ),
@@ -167,7 +177,7 @@ pub fn page(
     let head = frame.domain_head(name, &of_domain(domain));
     let at_fault = failed.and_then(|problem| problem.field.as_deref());
     let body = html! {
-        @if is_saved { p.note role="status" { "Set. Every instance goes by it within a second or two." } }
+        @if is_saved { p.note role="status" { "Saved. Every instance applies the settings within a second or two." } }
         @if let Some(problem) = failed { (problem::note(problem)) }
         form.conditions.narrow method="post" action=(links::domain(name, "/settings")) {
             (frame.token_field())
@@ -177,7 +187,7 @@ pub fn page(
                 legend { @if domain.live > 0 { "Fixed while the domain has items" } @else { "Fixed as soon as the domain has items" } }
                 div.settings { @for field in &FIELDS[ANY_TIME..] { (one(field, typed, at_fault)) } }
             }
-            div.row { button { "Set them" } }
+            div.row { button { "Save" } }
         }
     };
     frame.domain_page(

@@ -74,14 +74,14 @@ pub fn page(
     let body = html! {
         div.split {
             section aria-labelledby="related" {
-                h2 #related { "What would be related to this text" }
+                h2 #related { "What is similar to this text" }
                 form.conditions #ask action=(links::domain(name, "/text")) {
                     label { span { "Title" } input name="title" value=(text.title) autocomplete="off"; }
                     label { span { "Text" } textarea name="text" rows="8" { (text.text) } }
                     div.row { button { "Ask" } }
                 }
                 @match similar {
-                    None => p.empty { "Type or paste a draft: it is compared as if it were an item, and stored nowhere." },
+                    None => p.empty { "Type or paste a draft. It is compared like an item, but not stored." },
                     Some(Ok(similar)) => (answer(similar, &Beside { domain: name, query: "", of: None })),
                     Some(Err(error)) => (problem::note(error)),
                 }
@@ -96,7 +96,7 @@ pub fn page(
                     }
                 }
                 @if !text.is_empty() {
-                    h2 { "Use it" }
+                    h2 { "Use this query" }
                     (copied("curl", &curl(frame, name, text, asked)))
                 }
             }

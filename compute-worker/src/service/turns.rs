@@ -1,4 +1,4 @@
-//! Decides whose job is computed next. A few jobs are computed at once; among the waiting ones, domains take turns by
+//! Decides which domain's job is computed next. A few jobs are computed at once; among the waiting ones, domains take turns by
 //! the time that their jobs take. The jobs may come from several services.
 //!
 //! Memory: the jobs in hand, limited by the broker's prefetch per queue.
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 pub(crate) struct Turns(Arc<Mutex<State>>);
 
 struct State {
-    /// Turns not granted. While there are any, nobody waits.
+    /// Free turns. While there are any, no job waits.
     free: usize,
     waiting: FairQueue<DomainName, oneshot::Sender<Turn>>,
 }
@@ -49,7 +49,7 @@ impl Turns {
         };
         given
             .await
-            .expect("who waits is there until it is its turn")
+            .expect("a job that waits is in the queue until its turn")
     }
 
     fn pass_on(&self) {
@@ -112,7 +112,7 @@ mod tests {
         domains.iter().map(wait).collect()
     }
 
-    /// Those that had a turn, which ends here.
+    /// The domains whose turn has come. Their turns end here.
     fn had(waits: &mut Vec<Wait<'_>>) -> Vec<&'static str> {
         let mut had = Vec::new();
         let mut turns = Vec::new();

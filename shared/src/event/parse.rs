@@ -151,7 +151,7 @@ fn kind(fields: &mut Fields<'_>, address: Address<'_>) -> Result<Kind, Refusal> 
         (PATCHED, Address::Item(..)) => Err(Refusal::new(
             Reason::InvalidField,
             Some("type"),
-            "`type` is \"item.patched\", but a PUT says all of an item: send PATCH to the same address",
+            "`type` is \"item.patched\", but a PUT contains the whole item: send PATCH to the same address",
         )),
         (PATCHED, _) => Ok(Kind::Patch),
         ("item.deleted", Address::Item(..)) => Err(Refusal::new(
@@ -288,7 +288,7 @@ fn upsert(
         return Err(Refusal::new(
             Reason::MissingField,
             Some("title, text, vector"),
-            "missing: title, text or vector; an item has at least one of them to be compared by",
+            "missing: title, text or vector; an item needs at least one of them",
         ));
     }
     in_order(upsert.publish_at, upsert.expires_at)?;

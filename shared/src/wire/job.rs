@@ -338,7 +338,7 @@ fn parse_extract(body: &[u8]) -> Result<JobParts, WireError> {
         .flat_map(|row| &row.terms)
         .any(|term| term.1 == 0)
     {
-        return Err(damaged("a term that is not there"));
+        return Err(damaged("a reference to a missing term"));
     }
     Ok(JobParts {
         domain: body.domain,
@@ -359,7 +359,7 @@ fn parse_compare(body: &[u8]) -> Result<JobParts, WireError> {
     if meta.keep > KEEP {
         let keep = meta.keep;
         return Err(damaged(format!(
-            "{keep} candidates a row, of at most {KEEP}"
+            "{keep} candidates per row, of at most {KEEP}"
         )));
     }
     let mut values = MAX_INLINE_VALUES;
@@ -402,7 +402,7 @@ fn read_side(
         )));
     }
     let block = match &meta.hash {
-        Some(hash) => BlockPart::Named(from_hex(hash).ok_or_else(|| damaged("no hash"))?),
+        Some(hash) => BlockPart::Named(from_hex(hash).ok_or_else(|| damaged("not a hash"))?),
         None => {
             let bytes = columns.bytes(&format!("block.{at}"))?;
             BlockPart::Inline(Arc::new(decode_block_within(bytes, values)?))

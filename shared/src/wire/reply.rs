@@ -262,7 +262,7 @@ pub fn decode_reply(kind: &str, body: &[u8]) -> Result<DecodedReply, WireError> 
                 body.hashes.iter().map(|hash| from_hex(hash)).collect();
             hashes
                 .map(DecodedReply::MissingBlocks)
-                .ok_or_else(|| damaged("no hash"))
+                .ok_or_else(|| damaged("not a hash"))
         }
         other => {
             let other: String = other.chars().take(64).collect();

@@ -387,5 +387,5 @@ async fn a_job_that_cannot_be_done_is_answered_with_its_failure() {
     let DecodedReply::Reply(Reply::Failed(why)) = answered(&broker).1 else {
         panic!("it failed");
     };
-    assert!(why.contains("makes no features of terms"), "{why}");
+    assert!(why.contains("does not make features from terms"), "{why}");
 }
