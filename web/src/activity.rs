@@ -4,7 +4,7 @@ use kindred_api::activity::Activity;
 use maud::{Markup, html};
 
 use crate::figures::{bytes, count, counted, rate, seconds, sparkline};
-use crate::frame::{Frame, Live, Place};
+use crate::frame::{Frame, HeaderLink, Live};
 
 /// The most important figures, as a strip.
 pub(crate) fn figures(activity: &Activity) -> Markup {
@@ -90,7 +90,7 @@ pub fn page(frame: &Frame, activity: &Activity) -> String {
         }
         p.beside { "The same as JSON: " a href="/v1/activity" { "/v1/activity" } "; as server-sent events: " code { "/v1/activity/stream" } "." }
     };
-    frame.page("Activity", Place::Activity, Live::Streamed, &body)
+    frame.page("Activity", HeaderLink::Activity, Live::Streamed, &body)
 }
 
 #[cfg(test)]

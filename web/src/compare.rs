@@ -7,7 +7,7 @@ use kindred_api::similar::SimilarAnswer;
 use maud::{Markup, html};
 
 use crate::figures::moment;
-use crate::frame::{Frame, Live, Place, copied};
+use crate::frame::{Frame, HeaderLink, Live, copied};
 use crate::links;
 use crate::neighbours::{bar_of, because, told};
 use crate::problem;
@@ -67,7 +67,7 @@ pub fn page(frame: &Frame, a: &Item, b: &Item, why: &Result<SimilarAnswer, Probl
     };
     frame.page(
         &format!("{} and {}", name(a), name(b)),
-        Place::Domains,
+        HeaderLink::Domains,
         Live::No,
         &body,
     )

@@ -42,9 +42,9 @@ const CONDITIONS: [&str; 17] = [
 
 /// The conditions of a form, as parameters of the interface; those without a value are omitted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Asked(Vec<(String, String)>);
+pub struct ConditionsForm(Vec<(String, String)>);
 
-impl Asked {
+impl ConditionsForm {
     /// Reads the fields of a form, in the order of [`CONDITIONS`]. Ignores other fields, which belong to the view.
     pub fn of(fields: &[(String, String)]) -> Self {
         let mut pairs = Vec::new();
@@ -321,12 +321,12 @@ fn typed(value: &str) -> Value {
 mod tests {
     use super::*;
 
-    fn asked(fields: &[(&str, &str)]) -> Asked {
+    fn asked(fields: &[(&str, &str)]) -> ConditionsForm {
         let fields: Vec<_> = fields
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        Asked::of(&fields)
+        ConditionsForm::of(&fields)
     }
 
     #[test]
@@ -346,7 +346,7 @@ mod tests {
             self::asked(&[("explain", "false")]).query(true),
             "?explain=false"
         );
-        assert_eq!(Asked::default().query(false), "");
+        assert_eq!(ConditionsForm::default().query(false), "");
     }
 
     #[test]

@@ -242,7 +242,7 @@ mod tests {
     fn without_an_experiment_it_says_how_to_begin_one() {
         let text = page(&frame(), &domain(), &[], None);
         assert!(text.contains("No experiment yet.") && text.contains("curl -X PUT"));
-        let problem = Problem::new(kindred_api::problem::Kind::NotReady, "Later.");
+        let problem = Problem::new(kindred_api::problem::ProblemKind::NotReady, "Later.");
         let text = page(&frame(), &domain(), &[], Some(&Err(problem)));
         assert!(text.contains("Later."));
     }

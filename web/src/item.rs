@@ -6,9 +6,9 @@ use kindred_api::problem::Problem;
 use kindred_api::similar::SimilarAnswer;
 use maud::{Markup, html};
 
-use crate::conditions::Asked;
+use crate::conditions::ConditionsForm;
 use crate::figures::moment;
-use crate::frame::{Frame, Live, Place, copied};
+use crate::frame::{Frame, HeaderLink, Live, copied};
 use crate::links;
 use crate::neighbours::{Beside, answer};
 use crate::problem;
@@ -18,7 +18,7 @@ pub fn page(
     frame: &Frame,
     item: &ItemAnswer,
     similar: &Result<SimilarAnswer, Problem>,
-    asked: &Asked,
+    asked: &ConditionsForm,
 ) -> String {
     match item {
         ItemAnswer::There(item) => there(frame, item, similar, asked),
@@ -30,7 +30,7 @@ fn there(
     frame: &Frame,
     item: &Item,
     similar: &Result<SimilarAnswer, Problem>,
-    asked: &Asked,
+    asked: &ConditionsForm,
 ) -> String {
     let (domain, id) = (item.domain.as_str(), item.id.as_str());
     let title = item.title.as_deref().unwrap_or(id);
@@ -57,11 +57,11 @@ fn there(
             }
         }
     };
-    frame.page(title, Place::Domains, Live::No, &body)
+    frame.page(title, HeaderLink::Domains, Live::No, &body)
 }
 
 /// The same query as an address, a command and a snippet.
-fn code(frame: &Frame, domain: &str, id: &str, asked: &Asked) -> Markup {
+fn code(frame: &Frame, domain: &str, id: &str, asked: &ConditionsForm) -> Markup {
     let address = format!(
         "{}{}/similar{}",
         frame.base,
@@ -156,7 +156,7 @@ fn gone(frame: &Frame, item: &GoneItem) -> String {
         h1.title { (item.id) }
         p.lead { "This item is " (word(item.status)) " (since " (moment(&item.status_since)) "). Its content is not shown." }
     };
-    frame.page(item.id.as_str(), Place::Domains, Live::No, &body)
+    frame.page(item.id.as_str(), HeaderLink::Domains, Live::No, &body)
 }
 
 #[cfg(test)]
@@ -178,7 +178,7 @@ mod tests {
             &frame(),
             &item,
             &Ok(similar.expect("an answer")),
-            &Asked::default(),
+            &ConditionsForm::default(),
         );
         assert!(!text.contains("href=\"javascript"), "{text}");
         assert!(
@@ -201,7 +201,7 @@ mod tests {
         )
         .expect("a problem");
         assert!(
-            page(&frame(), &item, &Err(problem), &Asked::default())
+            page(&frame(), &item, &Err(problem), &ConditionsForm::default())
                 .contains("This item is deleted (since")
         );
     }

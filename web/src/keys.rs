@@ -5,7 +5,7 @@ use kindred_api::problem::Problem;
 use maud::{Markup, html};
 
 use crate::figures::moment;
-use crate::frame::{Frame, Live, Place, copied};
+use crate::frame::{Frame, HeaderLink, Live, copied};
 use crate::problem;
 
 /// The outcome of a form.
@@ -37,7 +37,7 @@ pub fn page(frame: &Frame, keys: &Result<Vec<Key>, Problem>, done: &Done) -> Str
             Ok(keys) => { (table(frame, keys)) (form(frame)) }
         }
     };
-    frame.page("Keys", Place::Keys, Live::No, &body)
+    frame.page("Keys", HeaderLink::Keys, Live::No, &body)
 }
 
 fn created(key: &CreatedKey) -> Markup {

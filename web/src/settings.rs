@@ -12,7 +12,7 @@ use crate::problem;
 
 /// The kind of input of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum InputKind {
     Text,
     Number,
     YesNo,
@@ -22,74 +22,79 @@ enum Kind {
 }
 
 /// A setting: its name, its description, an example, its kind of input.
-const FIELDS: [(&str, &str, &str, Kind); 13] = [
-    ("public", "Whether queries need no key", "no", Kind::YesNo),
+const FIELDS: [(&str, &str, &str, InputKind); 13] = [
+    (
+        "public",
+        "Whether queries need no key",
+        "no",
+        InputKind::YesNo,
+    ),
     (
         "origins",
         "Origins whose pages may ask from a browser",
         "https://news.example",
-        Kind::Lines,
+        InputKind::Lines,
     ),
     (
         "max_age",
         "How long caches may keep answers, in seconds",
         "0",
-        Kind::Number,
+        InputKind::Number,
     ),
     (
         "defaults",
         "Default conditions of queries",
         "{\"collapse\": \"near\"}",
-        Kind::Json,
+        InputKind::Json,
     ),
     (
         "near_duplicate",
         "Lowest score of near-duplicates",
         "0.9",
-        Kind::Number,
+        InputKind::Number,
     ),
     (
         "window",
         "How long events are collected",
         "250ms",
-        Kind::Text,
+        InputKind::Text,
     ),
     (
         "max_items",
         "Maximum number of live items",
         "no limit",
-        Kind::Number,
+        InputKind::Number,
     ),
     (
         "max_events_per_second",
         "Maximum events per second, at each instance",
         "no limit",
-        Kind::Number,
+        InputKind::Number,
     ),
     (
         "max_text",
         "Maximum size of a text, in bytes",
         "as configured",
-        Kind::Number,
+        InputKind::Number,
     ),
-    ("model", "Model", "words-1", Kind::Text),
+    ("model", "Model", "words-1", InputKind::Text),
     (
         "languages",
         "Languages that are distinguished",
         "en",
-        Kind::Lines,
+        InputKind::Lines,
     ),
     (
         "default_language",
         "Language of texts whose language is unknown",
         "en",
-        Kind::Text,
+        InputKind::Text,
     ),
     (
         "across_languages",
         "Whether texts of different languages are compared",
         "no",
-        Kind::YesNo,
+        InputKind::YesNo,
     ),
 ];
 
@@ -136,9 +141,9 @@ impl Typed {
             let text = || Value::from(value);
             let read = || serde_json::from_str::<Value>(value).unwrap_or_else(|_| text());
             let value = match kind {
-                Kind::Text => text(),
-                Kind::Number | Kind::Json | Kind::YesNo => read(),
-                Kind::Lines => value
+                InputKind::Text => text(),
+                InputKind::Number | InputKind::Json | InputKind::YesNo => read(),
+                InputKind::Lines => value
                     .lines()
                     .map(str::trim)
                     .filter(|line| !line.is_empty())
@@ -200,7 +205,7 @@ pub fn page(
 }
 
 fn one(
-    (name, label, example, kind): &(&str, &str, &str, Kind),
+    (name, label, example, kind): &(&str, &str, &str, InputKind),
     typed: &Typed,
     at_fault: Option<&str>,
 ) -> Markup {
@@ -209,13 +214,13 @@ fn one(
     html! {
         label { span { (label) " " code { (name) } }
             @match kind {
-                Kind::YesNo => select name=(name) aria-invalid=[invalid] {
+                InputKind::YesNo => select name=(name) aria-invalid=[invalid] {
                     option value="" { "default" }
                     option value="true" selected[value == "true"] { "yes" }
                     option value="false" selected[value == "false"] { "no" }
                 },
-                Kind::Lines | Kind::Json => textarea name=(name) rows="2" placeholder=(example) spellcheck="false" aria-invalid=[invalid] { (value) },
-                Kind::Text | Kind::Number => input name=(name) value=(value) placeholder=(example) autocomplete="off" aria-invalid=[invalid];,
+                InputKind::Lines | InputKind::Json => textarea name=(name) rows="2" placeholder=(example) spellcheck="false" aria-invalid=[invalid] { (value) },
+                InputKind::Text | InputKind::Number => input name=(name) value=(value) placeholder=(example) autocomplete="off" aria-invalid=[invalid];,
             }
         }
     }

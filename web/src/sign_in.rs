@@ -2,7 +2,7 @@
 
 use maud::html;
 
-use crate::frame::{Frame, Live, Place};
+use crate::frame::{Frame, HeaderLink, Live};
 
 /// The view; `next` is the page to go to afterwards, `problem` is why signing in failed.
 pub fn page(frame: &Frame, next: &str, problem: Option<&str>) -> String {
@@ -22,5 +22,5 @@ pub fn page(frame: &Frame, next: &str, problem: Option<&str>) -> String {
             p.beside { "The key is exchanged for a cookie and is not stored. Administrators create keys with " code { "kindred keys create" } "." }
         }
     };
-    frame.page("Sign in", Place::Elsewhere, Live::No, &body)
+    frame.page("Sign in", HeaderLink::Elsewhere, Live::No, &body)
 }

@@ -12,9 +12,9 @@ use tokio::sync::oneshot;
 
 /// Grants turns to compute. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Turns(Arc<Mutex<State>>);
+pub(crate) struct Turns(Arc<Mutex<TurnQueue>>);
 
-struct State {
+struct TurnQueue {
     /// Free turns. While there are any, no job waits.
     free: usize,
     waiting: FairQueue<DomainName, oneshot::Sender<Turn>>,
@@ -27,7 +27,7 @@ pub(crate) struct Turn(Turns);
 impl Turns {
     /// Grants at most `together` turns at a time.
     pub(crate) fn new(together: usize) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        Self(Arc::new(Mutex::new(TurnQueue {
             free: together,
             waiting: FairQueue::default(),
         })))
@@ -66,7 +66,7 @@ impl Turns {
     }
 
     /// Code under the lock cannot panic, so the data behind a poisoned lock is intact.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TurnQueue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

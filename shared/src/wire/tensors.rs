@@ -67,12 +67,12 @@ impl Writer {
 }
 
 /// Checked access to columns.
-pub(super) struct Reader<'a> {
+pub(super) struct TensorReader<'a> {
     tensors: SafeTensors<'a>,
     meta: String,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> TensorReader<'a> {
     pub(super) fn open(bytes: &'a [u8]) -> Result<Self, WireError> {
         let unreadable = |error| damaged(format!("not in the safetensors format: {error}"));
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(unreadable)?;
