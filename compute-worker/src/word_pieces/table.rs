@@ -40,7 +40,7 @@ const ZERO: i32 = 8;
 #[non_exhaustive]
 pub enum TableError {
     /// They begin differently.
-    #[error("is no table of word pieces; make one with compute-worker/tables/make")]
+    #[error("is not a table of word pieces; make one with compute-worker/tables/make")]
     Foreign,
     /// They are inconsistent.
     #[error("is damaged: {0}; make it again with compute-worker/tables/make")]
@@ -88,7 +88,7 @@ impl WordPieces {
         let number = |at: usize| u32_at(&bytes, 4 + 4 * at) as usize;
         let (dimension, rows, count, text_bytes) = (number(0), number(1), number(2), number(3));
         if !(2..=MAX_DIMENSION).contains(&dimension) || !dimension.is_multiple_of(2) {
-            return Err(TableError::Damaged("its rows have no length that can be"));
+            return Err(TableError::Damaged("its rows have an impossible length"));
         }
         // None of these numbers is above 2^32, so no sum or product of them overflows 64 bits.
         let scales = HEADER_BYTES as u64 + rows as u64 * (dimension as u64 / 2);
@@ -97,7 +97,7 @@ impl WordPieces {
         let lengths = costs + 2 * count as u64;
         let texts = lengths + count as u64;
         if texts + text_bytes as u64 != bytes.len() as u64 {
-            return Err(TableError::Damaged("its length is not what it says"));
+            return Err(TableError::Damaged("its length differs from its header"));
         }
         // Both are at most the size of what is in memory.
         let (lengths, texts) = (lengths as usize, texts as usize);
@@ -108,7 +108,9 @@ impl WordPieces {
             ends.push(end);
         }
         if end as usize != text_bytes {
-            return Err(TableError::Damaged("its texts are not as long as it says"));
+            return Err(TableError::Damaged(
+                "the length of its texts differs from its header",
+            ));
         }
         let mut table = Self {
             dimension,
@@ -138,13 +140,13 @@ impl WordPieces {
                 return Err(TableError::Damaged("a text has no row"));
             }
             match self.slot(bytes) {
-                Ok(_) => return Err(TableError::Damaged("a text is there twice")),
+                Ok(_) => return Err(TableError::Damaged("a text occurs twice")),
                 Err(free) => self.slots[free] = text as u32 + 1,
             }
         }
         for row in 0..self.rows {
             if !self.scale(row).is_finite() {
-                return Err(TableError::Damaged("a scale is no finite number"));
+                return Err(TableError::Damaged("a scale is not a finite number"));
             }
         }
         Ok(())
@@ -350,8 +352,8 @@ pub(crate) mod tests {
         }
         let (row_of, scales) = (HEADER_BYTES + 3 * 2 + 3 * 2, HEADER_BYTES + 3 * 2);
         for (at, value, words) in [
-            (4, 0, "rows have no length"),
-            (4, 3, "rows have no length"),
+            (4, 0, "impossible length"),
+            (4, 3, "impossible length"),
             (row_of, 9, "no row"),
             (scales + 1, 0x7c, "finite"),
             (row_of + 3 * 6, 250, "texts"),

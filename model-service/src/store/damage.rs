@@ -39,7 +39,7 @@ pub(super) const MODEL_HABITS: &str = "domain_model_habits";
 pub(super) const MODEL_LISTS: &str = "similar_items_by_model";
 
 /// The location of a row.
-pub(super) type Place = (&'static str, String);
+pub(super) type RowLocation = (&'static str, String);
 
 /// The damaged rows of a store.
 pub(super) struct Damage {
@@ -50,7 +50,7 @@ pub(super) struct Damage {
 }
 
 struct Known {
-    domains: BTreeMap<DomainName, BTreeMap<Place, String>>,
+    domains: BTreeMap<DomainName, BTreeMap<RowLocation, String>>,
     told: LogLimiter,
 }
 
@@ -99,7 +99,7 @@ impl Damage {
     }
 
     /// Which of these rows will replace damaged ones.
-    pub(super) fn mended_by(&self, domain: &DomainName, writes: &[Write]) -> Vec<Place> {
+    pub(super) fn mended_by(&self, domain: &DomainName, writes: &[Write]) -> Vec<RowLocation> {
         if self.count.load(Ordering::Relaxed) == 0 {
             return Vec::new();
         }
@@ -115,7 +115,7 @@ impl Damage {
     }
 
     /// These rows have been written.
-    pub(super) fn mended(&self, domain: &DomainName, places: &[Place]) {
+    pub(super) fn mended(&self, domain: &DomainName, places: &[RowLocation]) {
         if places.is_empty() {
             return;
         }

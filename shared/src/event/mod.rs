@@ -48,7 +48,7 @@ pub enum Event {
     Delete(Delete),
     /// The domain's settings are replaced.
     Configure(Box<Configure>),
-    /// A model of the domain is to be there, to be served, or to go.
+    /// A model of the domain is to be built, activated or deleted.
     Model(Box<Modelled>),
     /// The domain is removed, with all of its items.
     Remove(Removal),

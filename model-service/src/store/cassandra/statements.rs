@@ -31,7 +31,7 @@ macro_rules! statements {
                 session: &Session,
                 keyspace: &Keyspace,
             ) -> Result<Self, PrepareError> {
-                let texts = [$($((Kind::$kind, $text),)+)+];
+                let texts = [$($((StatementKind::$kind, $text),)+)+];
                 let prepared = texts.map(|(kind, text)| prepare(session, keyspace, kind, text));
                 let mut prepared = try_join_all(prepared).await?.into_iter();
                 Ok(Self {
@@ -161,7 +161,7 @@ statements! {
 
 /// How a statement may be sent.
 #[derive(Clone, Copy)]
-enum Kind {
+enum StatementKind {
     /// At QUORUM, retried if necessary: reads, and writes that carry their stamp.
     Idempotent,
     /// A read that sees every earlier conditional write.
@@ -175,22 +175,22 @@ enum Kind {
 async fn prepare(
     session: &Session,
     keyspace: &Keyspace,
-    kind: Kind,
+    kind: StatementKind,
     text: &str,
 ) -> Result<PreparedStatement, PrepareError> {
     let mut prepared = session.prepare(keyspace.fill(text)).await?;
     prepared.set_page_size(PAGE_ROWS);
     match kind {
-        Kind::Idempotent => prepared.set_is_idempotent(true),
-        Kind::Serial => {
+        StatementKind::Idempotent => prepared.set_is_idempotent(true),
+        StatementKind::Serial => {
             prepared.set_consistency(Consistency::Serial);
             prepared.set_request_timeout(Some(LEASE_TIMEOUT));
         }
-        Kind::Local => {
+        StatementKind::Local => {
             prepared.set_consistency(Consistency::One);
             prepared.set_is_idempotent(true);
         }
-        Kind::Conditional => prepared.set_request_timeout(Some(LEASE_TIMEOUT)),
+        StatementKind::Conditional => prepared.set_request_timeout(Some(LEASE_TIMEOUT)),
     }
     Ok(prepared)
 }
