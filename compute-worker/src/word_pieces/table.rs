@@ -20,7 +20,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::OnceLock;
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+use xxhash_rust::xxh3::xxh3_128;
 
 /// The table compiled in; see tables/NOTICE.md for its origin.
 const BUILTIN: &[u8] = include_bytes!("../../tables/text-2.pieces");
@@ -34,6 +34,8 @@ const MAX_DIMENSION: usize = 4_096;
 const COST_UNIT: f32 = 1.0 / 2_048.0;
 /// The stored value that means 0.
 const ZERO: i32 = 8;
+/// Bits per text for the beginnings of texts: with them, about one in 13 that none begins with seems to be one.
+const BITS_PER_TEXT: usize = 16;
 
 /// Why bytes are not a table of word pieces.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +51,7 @@ pub enum TableError {
 
 /// Vectors of word pieces, each found by one or more texts.
 ///
-/// Memory besides the bytes themselves: about 16 bytes per text.
+/// Memory besides the bytes themselves: about 20 bytes per text.
 pub struct WordPieces {
     bytes: Cow<'static, [u8]>,
     dimension: usize,
@@ -63,6 +65,8 @@ pub struct WordPieces {
     ends: Vec<u32>,
     /// Number of a text plus 1, or 0 if free. The length is a power of two; at most half are used.
     slots: Vec<u32>,
+    /// A Bloom filter of the beginnings of all texts, whole characters each. The length is a power of two.
+    beginnings: Vec<u64>,
     longest: usize,
     fingerprint: u128,
 }
@@ -120,6 +124,7 @@ impl WordPieces {
             costs: costs as usize,
             texts,
             slots: vec![0; (2 * count).next_power_of_two()],
+            beginnings: vec![0; (count * BITS_PER_TEXT / 64).next_power_of_two()],
             longest: usize::from(bytes[lengths..texts].iter().copied().max().unwrap_or(0)),
             ends,
             fingerprint: xxh3_128(&bytes),
@@ -131,17 +136,26 @@ impl WordPieces {
 
     /// Fills the slots, and checks everything that look-ups rely on.
     fn index(&mut self) -> Result<(), TableError> {
+        let mut beginnings = Vec::new();
         for text in 0..self.ends.len() {
-            let bytes = self.text(text);
-            if std::str::from_utf8(bytes).is_err() {
+            let Ok(characters) = std::str::from_utf8(self.text(text)) else {
                 return Err(TableError::Damaged("a text is not UTF-8"));
+            };
+            let mut hash = Hash::EMPTY;
+            for character in characters.chars() {
+                hash = hash.with(character);
+                beginnings.push(hash);
             }
             if self.row(text) >= self.rows {
                 return Err(TableError::Damaged("a text has no row"));
             }
-            match self.slot(bytes) {
+            match self.slot(hash, characters) {
                 Ok(_) => return Err(TableError::Damaged("a text occurs twice")),
                 Err(free) => self.slots[free] = text as u32 + 1,
+            }
+            for beginning in beginnings.drain(..) {
+                let (word, bit) = self.bit(beginning);
+                self.beginnings[word] |= bit;
             }
         }
         for row in 0..self.rows {
@@ -172,14 +186,26 @@ impl WordPieces {
         format!("{:032x}", self.fingerprint)
     }
 
-    /// Length of the longest text, in bytes.
-    pub(super) fn longest(&self) -> usize {
-        self.longest
+    /// The number of a text.
+    pub(super) fn find(&self, text: &str) -> Option<usize> {
+        let hash = text.chars().fold(Hash::EMPTY, Hash::with);
+        self.slot(hash, text).ok()
     }
 
-    /// The number of a text.
-    pub(super) fn find(&self, text: &[u8]) -> Option<usize> {
-        self.slot(text).ok()
+    /// Calls `found` with the end and the number of every text that a word begins with, from the shortest on.
+    pub(super) fn find_beginnings(&self, word: &str, mut found: impl FnMut(usize, usize)) {
+        let (mut hash, mut end) = (Hash::EMPTY, 0);
+        for character in word.chars() {
+            hash = hash.with(character);
+            end += character.len_utf8();
+            let (part, bit) = self.bit(hash);
+            if end > self.longest || self.beginnings[part] & bit == 0 {
+                break;
+            }
+            if let Ok(text) = self.slot(hash, &word[..end]) {
+                found(end, text);
+            }
+        }
     }
 
     /// −ln p of a text.
@@ -217,17 +243,43 @@ impl WordPieces {
         &self.bytes[self.texts + start as usize..self.texts + self.ends[text] as usize]
     }
 
+    /// Where a beginning is in the filter.
+    fn bit(&self, beginning: Hash) -> (usize, u64) {
+        let bit = beginning.number();
+        ((bit / 64) & (self.beginnings.len() - 1), 1 << (bit % 64))
+    }
+
     /// The number of a text, or the slot where it would go.
-    fn slot(&self, text: &[u8]) -> Result<usize, usize> {
+    fn slot(&self, hash: Hash, text: &str) -> Result<usize, usize> {
         let mask = self.slots.len() - 1;
-        let mut slot = xxh3_64(text) as usize & mask;
+        let mut slot = hash.number() & mask;
         loop {
             match self.slots[slot] {
                 0 => return Err(slot),
-                taken if self.text(taken as usize - 1) == text => return Ok(taken as usize - 1),
+                taken if self.text(taken as usize - 1) == text.as_bytes() => {
+                    return Ok(taken as usize - 1);
+                }
                 _ => slot = (slot + 1) & mask,
             }
         }
+    }
+}
+
+/// A hash of a text, made character by character: FNV-1a of its characters.
+#[derive(Debug, Clone, Copy)]
+struct Hash(u64);
+
+impl Hash {
+    const EMPTY: Self = Self(0xcbf2_9ce4_8422_2325);
+
+    fn with(self, character: char) -> Self {
+        let mixed = self.0 ^ u64::from(u32::from(character));
+        Self(mixed.wrapping_mul(0x0000_0100_0000_01b3))
+    }
+
+    /// 32 bits that depend on all others.
+    fn number(self) -> usize {
+        (self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize
     }
 }
 
@@ -310,14 +362,13 @@ pub(crate) mod tests {
     fn rows_are_read_as_they_were_written() {
         let table = WordPieces::new(small().into()).unwrap();
         assert_eq!((table.dimension(), table.rows(), table.texts()), (4, 3, 3));
-        let night = table.find("▁night".as_bytes()).unwrap();
+        let night = table.find("▁night").unwrap();
         assert_eq!(table.cost(night), 9.5);
         let mut sums = [1.0; 4];
         table.add(night, 2.0, &mut sums);
         assert_eq!(sums, [1.5, 0.0, 2.5, -3.0]);
-        assert_eq!(table.find(b"night"), None);
-        assert_eq!(table.find(b""), None);
-        assert_eq!(table.longest(), 8);
+        assert_eq!(table.find("night"), None);
+        assert_eq!(table.find(""), None);
     }
 
     #[test]
@@ -374,8 +425,33 @@ pub(crate) mod tests {
         assert_eq!(table.dimension(), 128);
         assert!(table.texts() > 100_000, "{table:?}");
         for word in ["▁night", "▁nacht", "▁nuit", "▁ночь", "▁noche", "夜"] {
-            assert!(table.find(word.as_bytes()).is_some(), "{word}");
+            assert!(table.find(word).is_some(), "{word}");
         }
+    }
+
+    #[test]
+    fn every_text_that_a_word_begins_with_is_found() {
+        let table = WordPieces::builtin();
+        for word in [
+            "▁nightwatchman",
+            "▁nachtzugverbindungen",
+            "ночные",
+            "東京都庁",
+            "ß",
+            "",
+            "zzzzqqq",
+        ] {
+            let ends = word.char_indices().map(|(at, c)| at + c.len_utf8());
+            let expected: Vec<_> = ends
+                .filter_map(|end| Some((end, table.find(&word[..end])?)))
+                .collect();
+            let mut found = Vec::new();
+            table.find_beginnings(word, |end, text| found.push((end, text)));
+            assert_eq!(found, expected, "{word}");
+        }
+        let mut found = 0;
+        table.find_beginnings("▁nightwatchman", |_, _| found += 1);
+        assert!(found > 2);
     }
 
     proptest! {

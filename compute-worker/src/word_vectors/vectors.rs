@@ -73,7 +73,7 @@ impl WordVectors {
                 || folding.fold(word) == word
         });
         if !is_folded {
-            self.table = self.table.renamed(|word| folding.fold(word));
+            self.table = self.table.renamed(|word| folding.fold(word).into_owned());
         }
         self
     }
