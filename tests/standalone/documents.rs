@@ -91,7 +91,7 @@ fn while_it_runs(stage: &mut Stage<'_>, block: &Block) {
         stage.line("kill $!; wait $! || true");
         return;
     } else if last.contains("demo") {
-        stage.line(&until("grep 'until Ctrl-C' served"));
+        stage.line(&until("grep -s 'until Ctrl-C' served"));
     } else {
         // A service, which the blocks below ask.
         stage.line(&until("curl http://$KINDRED_LISTEN/readyz > asked 2>&1"));

@@ -183,8 +183,8 @@ impl<'a> Stage<'a> {
             let last = text.lines().next_back().unwrap_or_default();
             // A note behind it would hide what is appended.
             let command = last.split(" #").next().unwrap_or(last).trim_end();
-            text.truncate(text.len() - last.len());
-            text += &format!("{command} > served 2>&1 &");
+            let before = &text[..text.len() - last.len()];
+            text = format!("{before}rm -f served\n{command} > served 2>&1 &");
         }
         self.line(&text);
     }
