@@ -211,21 +211,23 @@ mod tests {
 
     #[test]
     fn a_domain_has_its_own_events_and_freshness() {
-        let mut busy = domain("busy", None);
-        busy.recent = serde_json::from_value(json!({"over_seconds": 300.0, "events": 1200,
+        let mut lively = domain("lively", None);
+        lively.recent = serde_json::from_value(json!({"over_seconds": 300.0, "events": 1200,
             "freshness": {"p50_seconds": 0.31, "p99_seconds": 1.25, "events": 1100}}))
         .expect("figures");
-        let domains = [busy, domain("calm", None)];
+        let domains = [lively, domain("calm", None)];
         let text = page(&frame(), &domains, None, &[], &DomainSearch::default());
         let row = |name: &str| {
             let from = text.find(&format!(">{name}<")).expect("the domain");
             let row = &text[from..];
             row[..row.find("</tr>").expect("a row")].to_owned()
         };
-        let busy = row("busy");
+        let lively = row("lively");
         assert!(
-            busy.contains("1\u{202f}200") && busy.contains("310 ms") && busy.contains("1.2 s"),
-            "{busy}"
+            lively.contains("1\u{202f}200")
+                && lively.contains("310 ms")
+                && lively.contains("1.2 s"),
+            "{lively}"
         );
         assert!(!row("calm").contains(" ms"));
     }

@@ -242,6 +242,7 @@ mod tests {
         scan.took(page(1_000, 1 << 10), |bytes| *bytes);
         assert_eq!(scan.rows, 2_000, "twice as many at most");
         scan.took(page(2_000, 1 << 10), |bytes| *bytes);
+        scan.took(page(4_000, 1 << 10), |bytes| *bytes);
         assert_eq!(scan.rows, 4_096);
         scan.took(page(4_096, 64 << 10), |bytes| *bytes);
         assert_eq!(scan.rows, 64, "large rows");

@@ -18,8 +18,10 @@ fn is_of(path: &str, route: &str) -> bool {
                 // `{name}:activate`
                 Some((before, rest)) => {
                     let (_, behind) = rest.split_once('}').unwrap_or_default();
-                    let fits = part.starts_with(before) && part.ends_with(behind);
-                    if !fits || part.len() <= before.len() + behind.len() {
+                    let name = part.strip_prefix(before);
+                    let name = name.and_then(|rest| rest.strip_suffix(behind));
+                    // What stands behind a colon is no part of a name.
+                    if name.is_none_or(|name| name.is_empty() || name.contains(':')) {
                         return false;
                     }
                 }
