@@ -1,14 +1,8 @@
 //! Work split into pieces; each thread takes the next one.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
-
-/// How long a thread works until it lets others have its CPU, if any wait for it. A scheduler that looks only at its
-/// ticks, every 4 ms on many machines, would let a thread that answers a request wait that long.
-const YIELD_EVERY: Duration = Duration::from_millis(1);
 
 /// Does `count` pieces of work on the threads of the current pool, each thread with a state of its own; returns the
 /// results in no particular order. Does not wait for threads that are busy elsewhere: the others take their share.
@@ -21,12 +15,7 @@ pub(super) fn each<S, T: Send>(
     let next = AtomicUsize::new(0);
     let take = |_| {
         let (mut state, mut done) = (state(), Vec::new());
-        let mut since = Instant::now();
         while !is_cancelled() {
-            if since.elapsed() >= YIELD_EVERY {
-                thread::yield_now();
-                since = Instant::now();
-            }
             let at = next.fetch_add(1, Ordering::Relaxed);
             if at >= count {
                 break;
