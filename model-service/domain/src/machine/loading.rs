@@ -92,6 +92,7 @@ impl Domain {
         if let Some(set) = opened.settings {
             self.surveying = Surveying::with(set.habits.clone());
             self.catalogue.use_habits(set.habits.fingerprint());
+            self.logging.opened(&set.log);
             self.use_settings(set);
         }
         self.name_chosen();
@@ -126,7 +127,12 @@ impl Domain {
             || self.removal.is_some()
             || self.keeping.is_activating();
         match event.id() {
-            None if !must_wait && matches!(*event, Event::Model(_) | Event::Remove(_)) => {
+            None if !must_wait
+                && matches!(
+                    *event,
+                    Event::Model(_) | Event::Record(_) | Event::Remove(_)
+                ) =>
+            {
                 self.take(now, tag, &event);
             }
             Some(id) if !must_wait => match self.catalogue.known(id) {

@@ -5,6 +5,7 @@ mod batches;
 mod connections;
 mod experiments;
 mod listing;
+mod log;
 mod page;
 mod patches;
 mod paths;
