@@ -33,6 +33,7 @@ mod fresh;
 mod ground;
 mod keys;
 mod kills;
+mod log;
 mod models;
 mod no_worker;
 mod notifications;
