@@ -92,7 +92,6 @@ impl Domain {
         if let Some(set) = opened.settings {
             self.surveying = Surveying::with(set.habits.clone());
             self.catalogue.use_habits(set.habits.fingerprint());
-            self.logging.opened(&set.log);
             self.use_settings(set);
         }
         self.name_chosen();

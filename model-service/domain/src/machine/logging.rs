@@ -6,7 +6,7 @@ use kindred_shared::event::Recorded;
 use super::Domain;
 use crate::effect::{CommitStep, Ticket};
 use crate::intake::{DeliveryTag, Outcome};
-use crate::log::{Changed, LogEnd, MOST_IN_ROW};
+use crate::log::{Changed, MOST_IN_ROW};
 use crate::store::{SettingsRow, Write};
 use crate::time::Now;
 
@@ -15,9 +15,10 @@ use crate::time::Now;
 pub(super) struct Logging {
     /// Fenced writes of the row that are not answered, and the number of the newest entry of each.
     writing: Vec<(Ticket, i64)>,
-    /// The row in the store has every entry up to this number, unless the table has it.
+    /// The row in the store has every entry up to this number, unless the table has it, and no former owner can replace
+    /// it any more. What was read is not certain: one may still write a row without it.
     durable: i64,
-    /// Whether this machine has made entries.
+    /// Whether this machine has written entries.
     has_entered: bool,
     /// A copy to the table that is not answered, and the number of its newest entry.
     copying: Option<(Ticket, i64)>,
@@ -26,11 +27,6 @@ pub(super) struct Logging {
 }
 
 impl Logging {
-    /// The row was read.
-    pub(super) fn opened(&mut self, log: &LogEnd) {
-        self.durable = log.last();
-    }
-
     /// A commit is durable. Only if it was fenced it is certain that the row is not outdated.
     pub(super) fn stored(&mut self, ticket: Ticket) {
         let stored = |(sent, _): &mut (Ticket, i64)| *sent == ticket;
@@ -59,13 +55,20 @@ impl Domain {
     }
 
     /// Copies durable entries to the table. Those that were read from the store stay in the row until it is written
-    /// anyway: reading a domain changes nothing.
+    /// anyway: reading a domain changes nothing, unless the row is full.
     pub(super) fn copy_log(&mut self) {
         let may_copy = self.logging.copying.is_none()
-            && (self.logging.has_entered || self.is_log_full())
             && self.removal.is_none()
             && !self.keeping.is_activating();
         if !may_copy || !self.is_known() {
+            return;
+        }
+        if !self.logging.has_entered {
+            if self.is_log_full()
+                && let Some(set) = self.set.clone()
+            {
+                self.commit_settings(CommitStep::Models, set);
+            }
             return;
         }
         let Some(set) = &self.set else { return };
