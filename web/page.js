@@ -8,7 +8,7 @@
   const prefersDark = matchMedia("(prefers-color-scheme: dark)");
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : prefersDark.matches);
   const button = document.getElementById("theme");
-  const name = () => { button.textContent = isDark() ? "Light" : "Dark"; button.title = "Show it " + (isDark() ? "light" : "dark"); };
+  const name = () => { button.textContent = isDark() ? "Light" : "Dark"; button.title = "Switch to " + (isDark() ? "light" : "dark"); };
   button.hidden = false;
   name();
   prefersDark.addEventListener("change", name);

@@ -69,7 +69,7 @@ mod affinity {
         let mut set = CpuSet::new();
         set.set(cpu);
         if let Err(error) = sched_setaffinity(None, &set) {
-            tracing::debug!(cpu, %error, "a thread that may move");
+            tracing::debug!(cpu, %error, "thread not bound to a CPU");
         }
     }
 }
@@ -94,7 +94,7 @@ mod niceness {
     /// Lowers this thread's priority. (Linux has a niceness per thread where POSIX has one per process.)
     pub(super) fn step_back() {
         if let Err(error) = setpriority_process(None, BEHIND) {
-            tracing::debug!(%error, "a thread that gives no way");
+            tracing::debug!(%error, "thread priority not lowered");
         }
     }
 }

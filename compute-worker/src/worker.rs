@@ -31,9 +31,18 @@ impl Worker {
         }
     }
 
+    /// The same worker on other threads. Called from one of them, it does a job there and then, and
+    /// waits for no other.
+    pub fn on(&self, pool: Arc<ThreadPool>) -> Self {
+        Self {
+            pool,
+            ..self.clone()
+        }
+    }
+
     /// Runs a job and blocks the calling thread meanwhile, which must not run async tasks. A job
     /// that cannot be done, even one that makes a kernel panic, is answered with [`Reply::Failed`],
-    /// and the worker lives on.
+    /// and the worker continues.
     pub fn perform(&self, job: &Job) -> Reply {
         self.perform_unless(job, &AtomicBool::new(false))
     }
@@ -81,7 +90,7 @@ impl Worker {
 pub(crate) fn words_of(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("a panic without words")
+        .unwrap_or("a panic without a message")
 }
 
 #[cfg(test)]

@@ -143,8 +143,11 @@ impl Clustered {
             preprocessors: Arc::new(preprocessors),
             pool: Arc::new(pool),
             comparer,
+            extract: {
+                let pool = Arc::clone(scans.pool());
+                Arc::new(move |job| own.perform_on(&pool, job))
+            },
             scans,
-            extract: Arc::new(move |job| own.perform(job)),
         };
         let service = Service::start(config, door, role);
         let door = Arc::clone(&service.feedback) as Arc<dyn TakeFeedback>;

@@ -23,4 +23,8 @@ pub mod store;
 pub use kindred_runtime::config;
 
 #[cfg(test)]
+#[allow(dead_code)] // programs of tests use it too
+#[path = "../../tests/support/documents.rs"]
+mod documents;
+#[cfg(test)]
 mod test_broker;

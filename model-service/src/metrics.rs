@@ -94,11 +94,11 @@ macro_rules! metrics {
             pub fn new() -> Self {
                 let registry = Registry::new();
                 Self {
-                    $($field: <$kind as Kind>::declare(&registry, Opts::new($name, $help), ($($more),*)),)+
+                    $($field: <$kind as MetricKind>::declare(&registry, Opts::new($name, $help), ($($more),*)),)+
                     resident_memory: resident_bytes().map(|_| {
                         let help = "Memory of this process that is in RAM (bytes).";
                         let options = Opts::new("process_resident_memory_bytes", help);
-                        Kind::declare(&registry, options, ())
+                        MetricKind::declare(&registry, options, ())
                     }),
                     hooks: RwLock::default(),
                     registry,
@@ -256,7 +256,7 @@ impl fmt::Debug for Metrics {
 }
 
 /// A kind of metric.
-trait Kind: Collector + Clone + Sized + 'static {
+trait MetricKind: Collector + Clone + Sized + 'static {
     /// What it needs besides name and help.
     type With;
 
@@ -274,7 +274,7 @@ trait Kind: Collector + Clone + Sized + 'static {
 type Labels = &'static [&'static str];
 type Buckets = &'static [f64];
 
-impl Kind for IntCounter {
+impl MetricKind for IntCounter {
     type With = ();
 
     fn make(options: Opts, (): ()) -> prometheus::Result<Self> {
@@ -282,7 +282,7 @@ impl Kind for IntCounter {
     }
 }
 
-impl Kind for IntGauge {
+impl MetricKind for IntGauge {
     type With = ();
 
     fn make(options: Opts, (): ()) -> prometheus::Result<Self> {
@@ -290,7 +290,7 @@ impl Kind for IntGauge {
     }
 }
 
-impl Kind for Gauge {
+impl MetricKind for Gauge {
     type With = ();
 
     fn make(options: Opts, (): ()) -> prometheus::Result<Self> {
@@ -298,7 +298,7 @@ impl Kind for Gauge {
     }
 }
 
-impl Kind for IntCounterVec {
+impl MetricKind for IntCounterVec {
     type With = Labels;
 
     fn make(options: Opts, labels: Labels) -> prometheus::Result<Self> {
@@ -306,7 +306,7 @@ impl Kind for IntCounterVec {
     }
 }
 
-impl Kind for IntGaugeVec {
+impl MetricKind for IntGaugeVec {
     type With = Labels;
 
     fn make(options: Opts, labels: Labels) -> prometheus::Result<Self> {
@@ -314,7 +314,7 @@ impl Kind for IntGaugeVec {
     }
 }
 
-impl Kind for Histogram {
+impl MetricKind for Histogram {
     type With = Buckets;
 
     fn make(options: Opts, buckets: Buckets) -> prometheus::Result<Self> {
@@ -322,7 +322,7 @@ impl Kind for Histogram {
     }
 }
 
-impl Kind for HistogramVec {
+impl MetricKind for HistogramVec {
     type With = (Labels, Buckets);
 
     fn make(options: Opts, (labels, buckets): (Labels, Buckets)) -> prometheus::Result<Self> {

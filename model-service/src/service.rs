@@ -44,7 +44,7 @@ use kindred_domain::keys::KeyStore;
 use kindred_domain::lease::LeaseTimes;
 use kindred_domain::memory::Memory;
 use kindred_domain::settings::ProcessSettings;
-use kindred_domain::status::{DomainStatus, State};
+use kindred_domain::status::{DomainStatus, LoadedState};
 use kindred_domain::store::{Partition, Store, StoreError};
 use kindred_domain::window::WindowSize;
 use kindred_query::Views;
@@ -552,7 +552,7 @@ fn observe(parts: &ServiceParts, hosted: &Arc<HostedPartitions>, partitions: u16
             active += 1;
             waiting += i64::from(status.state.is_waiting());
             dirty += i64::from(!status.clean);
-            backing_off += i64::from(status.state == State::BackingOff);
+            backing_off += i64::from(status.state == LoadedState::BackingOff);
             pending += gauge(status.pending);
             unstored += gauge(status.unstored);
             oldest = oldest.max(status.oldest_pending_age(now).unwrap_or_default());

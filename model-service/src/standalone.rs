@@ -126,7 +126,7 @@ impl Standalone {
         let metrics = Arc::clone(&door.metrics);
         let scans = Scans::new(worker.kernel(), config.compute.threads, metrics)
             .map_err(|error| StartError::Threads(error.to_string()))?;
-        let of_queries = worker.clone();
+        let of_queries = worker.on(Arc::clone(scans.pool()));
         let me = Instance {
             owner: format!("standalone-{}", std::process::id()),
             address: door.address.to_string(),

@@ -21,8 +21,11 @@
 //!
 //! Elsewhere accents and umlauts stay, because they distinguish words.
 
+mod characters;
+
 use std::borrow::Cow;
 
+use characters::Characters;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::{compose, decompose_canonical, is_combining_mark};
 
@@ -66,10 +69,12 @@ impl Folding {
         if text.is_ascii() {
             return Cow::Borrowed(text);
         }
-        let mut normal = self.normal_once(text);
+        let Cow::Owned(mut normal) = self.normal_once(text) else {
+            return Cow::Borrowed(text);
+        };
         // A mark that was left over may compose with a letter that lost its own.
         while normal.contains(|c| matches!(c, '\u{300}'..='\u{36f}')) {
-            let again = self.normal_once(&normal);
+            let again = self.normal_once(&normal).into_owned();
             if again == normal {
                 break;
             }
@@ -78,8 +83,53 @@ impl Folding {
         Cow::Owned(normal)
     }
 
-    fn normal_once(self, text: &str) -> String {
-        let mut normal = String::with_capacity(text.len());
+    /// Only characters that are not stable, and the one before them, need more than a look.
+    fn normal_once(self, text: &str) -> Cow<'_, str> {
+        let characters = Characters::get();
+        let changes = |c| !characters.is_kept(c) || self.changes(c);
+        let mut normal = String::new();
+        let mut from = 0;
+        while let Some(offset) = text[from..].find(changes) {
+            let at = from + offset;
+            let rest = &text[at..];
+            let first = rest.chars().next().map_or('\0', apostrophe);
+            let is_stable = characters.is_stable(first);
+            let rest = &rest[rest.ceil_char_boundary(1)..];
+            let joined = rest.find(|c| characters.is_stable(apostrophe(c)));
+            let to = text.len() - rest.len() + joined.unwrap_or(rest.len());
+            normal.reserve(text.len() - from);
+            if is_stable && joined.unwrap_or(rest.len()) == 0 {
+                normal.push_str(&text[from..at]);
+                self.push_normal(&mut normal, first);
+            } else {
+                let at = if is_stable || at == from {
+                    at
+                } else {
+                    text.floor_char_boundary(at - 1)
+                };
+                normal.push_str(&text[from..at]);
+                self.push_all(&mut normal, &text[at..to]);
+            }
+            from = to;
+        }
+        if from == 0 {
+            return Cow::Borrowed(text);
+        }
+        normal.push_str(&text[from..]);
+        Cow::Owned(normal)
+    }
+
+    /// Whether this language's own rules may change a character that others keep.
+    fn changes(self, c: char) -> bool {
+        match c {
+            '\u{c0}'..='\u{17f}' => self.accents != Accents::Kept || self.oe,
+            'ё' | 'Ё' => self.yo,
+            _ => false,
+        }
+    }
+
+    /// Normalizes a text character by character.
+    fn push_all(self, normal: &mut String, text: &str) {
         // Must precede NFKC, which decomposes some of these into a space and a mark, and composes the characters around
         // them.
         let seen = text
@@ -93,11 +143,10 @@ impl Folding {
             } else if is_dropped_mark(c) || is_stress(c, before) || self.drops_after(c, before) {
                 continue;
             } else {
-                self.push_normal(&mut normal, c);
+                self.push_normal(normal, c);
             }
             before = c;
         }
-        normal
     }
 
     fn push_normal(self, normal: &mut String, c: char) {
@@ -161,30 +210,50 @@ impl Folding {
                 Cow::Borrowed(word)
             };
         }
+        let characters = Characters::get();
+        let Some(first) = word.find(|c| !characters.is_small(c)) else {
+            return Cow::Borrowed(word);
+        };
         let mut folded = String::with_capacity(word.len());
-        for c in word.chars() {
+        folded.push_str(&word[..first]);
+        for c in word[first..].chars() {
             match c {
-                'I' if self.dotless_i => folded.push('ı'),
-                'İ' => folded.push('i'),
-                'ß' | 'ẞ' => folded.push_str("ss"),
-                'ς' => folded.push('σ'),
-                'և' => folded.push_str("եւ"),
-                // These letters have no capital of their own: a capital plus a mark represents it.
-                'ǰ' | 'ẖ' | 'ẗ' | 'ẘ' | 'ẙ' => {
-                    decompose_canonical(c, |part| folded.push(part));
-                }
+                small if characters.is_small(small) => folded.push(small),
                 // The dot above a lower-case i, which some systems write separately.
                 '\u{307}' if folded.ends_with('i') => {}
-                'a'..='z' | '0'..='9' => folded.push(c),
-                other => folded.extend(other.to_lowercase()),
+                other => self.push_folded(&mut folded, other),
             }
         }
         Cow::Owned(folded)
     }
 
+    fn push_folded(self, folded: &mut String, c: char) {
+        match c {
+            'I' if self.dotless_i => folded.push('ı'),
+            'İ' => folded.push('i'),
+            'ß' | 'ẞ' => folded.push_str("ss"),
+            'ς' => folded.push('σ'),
+            'և' => folded.push_str("եւ"),
+            // These letters have no capital of their own: a capital plus a mark represents it.
+            'ǰ' | 'ẖ' | 'ẗ' | 'ẘ' | 'ẙ' => {
+                decompose_canonical(c, |part| folded.push(part));
+            }
+            other => folded.extend(other.to_lowercase()),
+        }
+    }
+
     /// Normalizes and folds a text or word in one step.
-    pub fn fold(self, text: &str) -> String {
-        self.word(&self.normal(text)).into_owned()
+    pub fn fold(self, text: &str) -> Cow<'_, str> {
+        match self.normal(text) {
+            Cow::Borrowed(normal) => self.word(normal),
+            Cow::Owned(normal) => {
+                let folded = match self.word(&normal) {
+                    Cow::Borrowed(_) => None,
+                    Cow::Owned(folded) => Some(folded),
+                };
+                Cow::Owned(folded.unwrap_or(normal))
+            }
+        }
     }
 }
 
@@ -332,6 +401,54 @@ mod tests {
         same("ja", &["タワー", "ﾀﾜｰ"]);
     }
 
+    /// Whatever Unicode has, and mixtures of what composes, decomposes, is dropped and replaced.
+    const TEXTS: &str = "\\PC{0,24}|\
+        [a-zA-ZÀ-žơưΑ-ώἀ-ῼЀ-ѿא-ת\u{5b0}-\u{5c7}ء-ۓİıßςœñ’´ʹ\u{ad}\u{200d} ]{0,16}|\
+        [ae sioœçéЁёиηάא\u{300}-\u{30a}\u{323}\u{327}\u{342}\u{345}\u{5b0}\u{651}\u{655}\u{ad}’]{0,16}|\
+        [가-힣ㄱ-ㅣᄀ-ᇿｦ-ﾟァ-ヶ\u{3099}\u{309a}क-ह\u{93c}-\u{94d}ก-๛𐀀-𐿿ﬁ①½…]{0,16}";
+
+    fn normal_by_characters(folding: Folding, text: &str) -> String {
+        let once = |text: &str| {
+            let mut normal = String::new();
+            folding.push_all(&mut normal, text);
+            normal
+        };
+        let mut normal = once(text);
+        loop {
+            let again = once(&normal);
+            if again == normal || !normal.contains(|c| matches!(c, '\u{300}'..='\u{36f}')) {
+                return normal;
+            }
+            normal = again;
+        }
+    }
+
+    fn word_by_characters(folding: Folding, word: &str) -> String {
+        let mut folded = String::new();
+        for c in word.chars() {
+            if c != '\u{307}' || !folded.ends_with('i') {
+                folding.push_folded(&mut folded, c);
+            }
+        }
+        folded
+    }
+
+    #[test]
+    fn every_character_folds_as_by_itself_behind_any_other() {
+        // Above are private characters, and annotations that are dropped.
+        let assigned = ('\0'..='\u{323af}').chain('\u{e0000}'..='\u{e01ef}');
+        for c in assigned {
+            let text = format!("{c} e{c}e η{c}\u{301}и{c}");
+            for language in ["de", "fr", "es", "ru"] {
+                let folding = Folding::of(language);
+                let normal = normal_by_characters(folding, &text);
+                assert_eq!(folding.normal(&text), normal, "{language} {text:?}");
+                let folded = word_by_characters(folding, &normal);
+                assert_eq!(folding.word(&normal), folded, "{language} {text:?}");
+            }
+        }
+    }
+
     proptest! {
         /// Terms are looked up among words that have been folded already.
         #[test]
@@ -344,7 +461,21 @@ mod tests {
             let is_left_over = |c: &char| matches!(c, '\u{300}'..='\u{36f}');
             let text: String = text.nfkc().filter(|c| !is_left_over(c)).collect();
             let once = folding.fold(&text);
-            prop_assert_eq!(folding.fold(&once), once);
+            prop_assert_eq!(folding.fold(&once), &*once);
+        }
+
+        /// The look at a table must not change what looking at everything gives.
+        #[test]
+        fn folding_is_what_it_is_character_by_character(
+            text in TEXTS,
+            language in "de|fr|es|it|tr|ru|el|ar|ko|vi",
+        ) {
+            let folding = Folding::of(&language);
+            let normal = normal_by_characters(folding, &text);
+            prop_assert_eq!(folding.normal(&text), normal.as_str());
+            let folded = word_by_characters(folding, &normal);
+            prop_assert_eq!(folding.word(&normal), folded.as_str());
+            prop_assert_eq!(folding.fold(&text), folded);
         }
 
         #[test]

@@ -106,7 +106,7 @@ pub enum Reply {
     Extracted(Vec<Feature>),
     /// To [`Task::Compare`].
     Compared(CompareReply),
-    /// The job failed, with the reason; the worker lives on.
+    /// The job failed, with the reason; the worker continues.
     Failed(String),
     /// This worker does not know the requested model. That says nothing about the job.
     UnknownModel(String),

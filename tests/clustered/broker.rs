@@ -115,6 +115,16 @@ impl Broker {
         }
     }
 
+    /// `user:password` of one who may do everything, the management included.
+    pub(crate) fn admin_login(&self) -> &str {
+        &self.admin
+    }
+
+    /// The virtual host.
+    pub(crate) fn virtual_host(&self) -> &str {
+        &self.name
+    }
+
     /// For one who may do everything, the management included.
     pub(crate) fn admin_url(&self) -> String {
         self.url_of(&self.admin)

@@ -105,6 +105,11 @@ impl Cluster {
         self.place.directory()
     }
 
+    /// Where programs started here find the test's files, and which port is theirs.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// Tells a program where the database is, and who it is there.
     pub(crate) fn database_environment(&self, command: &mut Command, login: Login) {
         command

@@ -38,13 +38,13 @@ impl Found {
 }
 
 /// As whom it asks, and with which arguments.
-struct Asked<'a> {
+struct DoctorRun<'a> {
     amqp_url: String,
     login: Option<(String, String)>,
     arguments: &'a [&'a str],
 }
 
-impl<'a> Asked<'a> {
+impl<'a> DoctorRun<'a> {
     fn as_service(cluster: &Cluster, arguments: &'a [&'a str]) -> Self {
         Self {
             amqp_url: cluster.broker.service_url(),
@@ -97,7 +97,7 @@ fn what_works_is_ok_for_each_part() {
     let _worker = cluster.worker();
     let before = cluster.broker.queues();
 
-    let service = Asked::as_service(&cluster, &[]).ask(&cluster);
+    let service = DoctorRun::as_service(&cluster, &[]).ask(&cluster);
     assert_eq!(service.of_level("problem"), [""; 0]);
     assert_eq!(service.code, Some(DONE));
     for check in [
@@ -120,7 +120,7 @@ fn what_works_is_ok_for_each_part() {
     // It has no tag for the management.
     assert_eq!(service.level("broker.management"), "unknown");
 
-    let admin = Asked::as_admin(&cluster, &[]).ask(&cluster);
+    let admin = DoctorRun::as_admin(&cluster, &[]).ask(&cluster);
     assert_eq!(admin.code, Some(DONE));
     for check in [
         "broker.management",
@@ -132,7 +132,7 @@ fn what_works_is_ok_for_each_part() {
         assert_eq!(admin.level(check), "ok", "{check}");
     }
 
-    let worker = Asked {
+    let worker = DoctorRun {
         amqp_url: cluster.broker.worker_url(),
         login: cluster.database.worker(),
         arguments: &["--as", "compute-worker"],
@@ -142,7 +142,7 @@ fn what_works_is_ok_for_each_part() {
     assert_eq!(worker.level("broker.permissions"), "ok");
     assert_eq!(worker.level("database.blocks"), "ok");
 
-    let publisher = Asked {
+    let publisher = DoctorRun {
         amqp_url: cluster.broker.publisher_url(),
         login: None,
         arguments: &["--as", "publisher"],
@@ -160,7 +160,7 @@ fn what_works_is_ok_for_each_part() {
         ),
         (cluster.broker.worker_url(), &["--as", "publisher"][..]),
     ] {
-        let asked = Asked {
+        let asked = DoctorRun {
             amqp_url,
             login: cluster.database.worker(),
             arguments,
@@ -169,7 +169,7 @@ fn what_works_is_ok_for_each_part() {
         assert_eq!(found.level("broker.permissions"), "problem");
         assert_eq!(found.code, Some(FAILED));
     }
-    let more = Asked::as_service(&cluster, &["--partitions", "2"]).ask(&cluster);
+    let more = DoctorRun::as_service(&cluster, &["--partitions", "2"]).ask(&cluster);
     assert_eq!(more.level("database.partitions"), "problem");
 
     // The queue of replies comes and goes with its service; nothing else may.
@@ -184,7 +184,7 @@ fn what_works_is_ok_for_each_part() {
 #[ignore = "needs services"]
 fn wrong_passwords_are_told() {
     let cluster = Cluster::bare();
-    let wrong = Asked {
+    let wrong = DoctorRun {
         amqp_url: cluster
             .broker
             .service_url()
@@ -206,7 +206,7 @@ fn wrong_passwords_are_told() {
 fn what_is_not_made_yet_is_told_and_not_made() {
     let cluster = Cluster::bare();
     for _ in 0..2 {
-        let found = Asked::as_admin(&cluster, &[]).ask(&cluster);
+        let found = DoctorRun::as_admin(&cluster, &[]).ask(&cluster);
         assert_eq!(found.code, Some(FAILED));
         assert_eq!(found.level("database.schema"), "problem");
         assert_eq!(found.level("broker.topology"), "warning");
@@ -221,8 +221,8 @@ fn a_queue_that_was_declared_otherwise_is_told() {
     let arguments = json!({"x-queue-type": "quorum", "x-overflow": "drop-head"});
     cluster.broker.declare_queue(EVENTS, &arguments);
     for asked in [
-        Asked::as_admin(&cluster, &[]),
-        Asked::as_service(&cluster, &[]),
+        DoctorRun::as_admin(&cluster, &[]),
+        DoctorRun::as_service(&cluster, &[]),
     ] {
         let found = asked.ask(&cluster);
         let check = format!("broker.queue {EVENTS}");
@@ -241,7 +241,7 @@ fn a_database_that_is_away_is_told() {
     let cluster = Cluster::alone();
     let control = Control::of_database();
     control.stop();
-    let found = Asked::as_admin(&cluster, &[]).ask(&cluster);
+    let found = DoctorRun::as_admin(&cluster, &[]).ask(&cluster);
     control.start();
     assert_eq!(found.code, Some(FAILED));
     assert_eq!(found.level("broker.login"), "ok");

@@ -28,6 +28,7 @@ mod broker;
 mod cluster;
 mod database;
 mod doctor;
+mod documents;
 mod experiments;
 mod fresh;
 mod ground;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kindred_api::domain::State;
+use kindred_api::domain::DomainState;
 use kindred_api::path::item;
 
 use crate::support::client::Client;
@@ -28,7 +28,7 @@ fn line(domain: &str, n: usize) -> String {
 fn awake(client: &Client) -> Result<Vec<usize>, String> {
     let domains = client.try_domains()?;
     let domains = domains.iter().enumerate();
-    let awake = domains.filter(|(_, one)| one.state != State::Asleep);
+    let awake = domains.filter(|(_, one)| one.state != DomainState::Asleep);
     Ok(awake.map(|(n, _)| n).collect())
 }
 

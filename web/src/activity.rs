@@ -4,7 +4,7 @@ use kindred_api::activity::Activity;
 use maud::{Markup, html};
 
 use crate::figures::{bytes, count, counted, rate, seconds, sparkline};
-use crate::frame::{Frame, Live, Place};
+use crate::frame::{Frame, HeaderLink, Live};
 
 /// The most important figures, as a strip.
 pub(crate) fn figures(activity: &Activity) -> Markup {
@@ -12,14 +12,14 @@ pub(crate) fn figures(activity: &Activity) -> Markup {
     html! {
         section.figures aria-label=(format!("This instance, the last {over}")) {
             dl {
-                div { dt { "Events" } dd { (rate(activity.events_per_second)) small { " a second" } } }
+                div { dt { "Events" } dd { (rate(activity.events_per_second)) small { " per second" } } }
                 div { dt { "Event to list, median" } dd { @match activity.freshness { Some(fresh) => (seconds(fresh.p50_seconds)), None => "–" } small { " p50" } } }
-                div { dt { "Event to list, slowest 1 %" } dd { @match activity.freshness { Some(fresh) => (seconds(fresh.p99_seconds)), None => "–" } small { " p99" } } }
+                div { dt { "Event to list, 99th percentile" } dd { @match activity.freshness { Some(fresh) => (seconds(fresh.p99_seconds)), None => "–" } small { " p99" } } }
                 div { dt { "Backlog" } dd { (count(activity.pending)) small { @if activity.pending > 0 { " · " (seconds(activity.oldest_pending_seconds)) } @else { " items" } } } }
-                div { dt { "Queries" } dd { (rate(activity.queries_per_second)) small { " a second" } } }
+                div { dt { "Queries" } dd { (rate(activity.queries_per_second)) small { " per second" } } }
             }
-            (sparkline(&activity.events_history, &format!("Events a second over the last {over}")))
-            p.caption aria-hidden="true" { span { "Events a second, the last " (over) } span { "now" } }
+            (sparkline(&activity.events_history, &format!("Events per second over the last {over}")))
+            p.caption aria-hidden="true" { span { "Events per second, the last " (over) } span { "now" } }
         }
     }
 }
@@ -40,7 +40,7 @@ pub fn page(frame: &Frame, activity: &Activity) -> String {
                     dt { "To compare, since the start" } dd { (count(activity.jobs.compare)) }
                     dt { "Overdue" } dd.bad[activity.jobs.overdue > 0] { (count(activity.jobs.overdue)) }
                     dt { "Given up" } dd.bad[activity.jobs.failed > 0] { (count(activity.jobs.failed)) }
-                    dt { "Pairs compared" } dd { (rate(activity.pairs_per_second)) " a second" }
+                    dt { "Pairs compared" } dd { (rate(activity.pairs_per_second)) " per second" }
                     dt { "Queries waiting" } dd { (count(activity.queries_waiting)) }
                 }
             }
@@ -63,12 +63,12 @@ pub fn page(frame: &Frame, activity: &Activity) -> String {
         }
         h2 { "Workers" }
         p.beside { (counted(activity.workers.taking_jobs as u64, "worker takes jobs", "workers take jobs"))
-            @if activity.jobs.done_here { "; this service itself, as there is no other" } "." }
+            @if activity.jobs.done_here { "; this service does the jobs itself, because no worker is running" } "." }
         @if !activity.workers.workers.is_empty() {
             table {
                 caption.unseen { "Compute workers" }
                 thead { tr { th scope="col" { "Worker" } th scope="col" { "Kernel" } th.number scope="col" { "Threads" }
-                    th.number scope="col" { "Jobs done" } th.number.wide scope="col" { "Heard of" } } }
+                    th.number scope="col" { "Jobs done" } th.number.wide scope="col" { "Last heard from" } } }
                 tbody { @for worker in &activity.workers.workers {
                     tr { th scope="row" { (worker.name) } td { (worker.kernel) } td.number { (worker.threads) }
                         td.number { (count(worker.jobs_done)) } td.number.wide { (seconds(worker.seen_seconds_ago)) " ago" } }
@@ -90,7 +90,7 @@ pub fn page(frame: &Frame, activity: &Activity) -> String {
         }
         p.beside { "The same as JSON: " a href="/v1/activity" { "/v1/activity" } "; as server-sent events: " code { "/v1/activity/stream" } "." }
     };
-    frame.page("Activity", Place::Activity, Live::Streamed, &body)
+    frame.page("Activity", HeaderLink::Activity, Live::Streamed, &body)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use kindred_api::similar::SimilarAnswer;
 use maud::{Markup, html};
 
 use crate::figures::moment;
-use crate::frame::{Frame, Live, Place, copied};
+use crate::frame::{Frame, HeaderLink, Live, copied};
 use crate::links;
 use crate::neighbours::{bar_of, because, told};
 use crate::problem;
@@ -50,10 +50,10 @@ pub fn page(frame: &Frame, a: &Item, b: &Item, why: &Result<SimilarAnswer, Probl
     let body = html! {
         p.crumbs { a href="/" { "Domains" } " / " a href=(links::domain(domain, "")) { (domain) } " / "
             a href=(links::item(domain, a.id.as_str())) { (name(a)) } }
-        h1 { "Why these two" }
+        h1 { "Why these two are similar" }
         @match (why, found) {
             (Err(error), _) => (problem::note(error)),
-            (Ok(_), None) => p.lead { "They have nothing in common that is compared, or one of them is not visible." },
+            (Ok(_), None) => p.lead { "These items have nothing in common, or one of them is not visible." },
             (Ok(_), Some(item)) => {
                 div.measure {
                     p.score { span.unseen { "Score " } (crate::figures::score(f64::from(item.score))) }
@@ -67,7 +67,7 @@ pub fn page(frame: &Frame, a: &Item, b: &Item, why: &Result<SimilarAnswer, Probl
     };
     frame.page(
         &format!("{} and {}", name(a), name(b)),
-        Place::Domains,
+        HeaderLink::Domains,
         Live::No,
         &body,
     )
@@ -92,8 +92,8 @@ fn side(domain: &str, item: &Item, terms: &[&str]) -> Markup {
             @for part in shown.split("\n\n").map(str::trim).filter(|part| !part.is_empty()) {
                 p.text { (marked(part, terms)) }
             }
-            @if shown.len() < text.len() { p.beside { "The text goes on." } }
-            @if text.is_empty() { p.empty { "It has no text." } }
+            @if shown.len() < text.len() { p.beside { "The rest of the text is not shown." } }
+            @if text.is_empty() { p.empty { "This item has no text." } }
         }
     }
 }
@@ -134,6 +134,6 @@ mod tests {
                 ..why
             }),
         );
-        assert!(none.contains("nothing in common") && none.contains("It has no text."));
+        assert!(none.contains("nothing in common") && none.contains("This item has no text."));
     }
 }

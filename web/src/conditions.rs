@@ -42,9 +42,9 @@ const CONDITIONS: [&str; 17] = [
 
 /// The conditions of a form, as parameters of the interface; those without a value are omitted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Asked(Vec<(String, String)>);
+pub struct ConditionsForm(Vec<(String, String)>);
 
-impl Asked {
+impl ConditionsForm {
     /// Reads the fields of a form, in the order of [`CONDITIONS`]. Ignores other fields, which belong to the view.
     pub fn of(fields: &[(String, String)]) -> Self {
         let mut pairs = Vec::new();
@@ -211,29 +211,29 @@ impl Asked {
     pub(crate) fn fields_of(&self, form: Option<&str>) -> Markup {
         html! {
             div.fields {
-                (self.line(form, "limit", "How many", USUAL, "number"))
-                (self.line(form, "min_score", "Score at least", "0.2", "text"))
-                (self.choice(form, "collapse", "Show only one of", &["near", "group"], &["near-duplicates", "a group"]))
+                (self.line(form, "limit", "Number of items", USUAL, "number"))
+                (self.line(form, "min_score", "Lowest score", "0.2", "text"))
+                (self.choice(form, "collapse", "Show only the best of", &["near", "group"], &["near-duplicates", "each group"]))
                 (self.line(form, "half_life", "Halve the score every", "7d", "text"))
                 (self.choice(form, "balance", "Demote items that resemble everything", &["true"], &["yes"]))
                 (self.line(form, "diversity", "Diversity", "0 to 1", "text"))
                 (self.choice(form, "fallback", "Fill up with", &["newest", "random"], &["the newest", "any"]))
-                (self.choice(form, "explain", "Say why", &["true", "false"], &["yes", "no"]))
+                (self.choice(form, "explain", "Explain scores", &["true", "false"], &["yes", "no"]))
             }
             details.more open[self.all("category").chain(self.all("not_category")).chain(self.all("exclude")).next().is_some()] {
-                summary { "Only some items" }
+                summary { "Filters" }
                 div.fields {
                     (self.lines(form, "category", "In one of the categories"))
                     (self.lines(form, "not_category", "In none of the categories"))
-                    (self.lines(form, "group", "Of one of the groups"))
-                    (self.lines(form, "not_group", "Of none of the groups"))
+                    (self.lines(form, "group", "In one of the groups"))
+                    (self.lines(form, "not_group", "In none of the groups"))
                     (self.lines(form, "language", "In one of the languages"))
                     (self.lines(form, "not_language", "In none of the languages"))
                     (self.pairs_field(form, "attributes", "attribute.", "With one of the attributes, as name=value"))
                     (self.pairs_field(form, "not_attributes", "not_attribute.", "With none of the attributes, as name=value"))
                     (self.line(form, "published_after", "Published at or after", "2026-01-31T00:00:00Z", "text"))
                     (self.line(form, "published_before", "Published before", "2026-12-31T00:00:00Z", "text"))
-                    (self.lines(form, "exclude", "Never these ids"))
+                    (self.lines(form, "exclude", "Without these ids"))
                 }
             }
         }
@@ -266,7 +266,7 @@ impl Asked {
     fn lines(&self, form: Option<&str>, name: &str, label: &str) -> Markup {
         html! {
             label { span { (label) " " code { (name) } }
-                textarea form=[form] name=(name) rows="2" placeholder="one a line" autocomplete="off" { (self.value(name)) }
+                textarea form=[form] name=(name) rows="2" placeholder="one per line" autocomplete="off" { (self.value(name)) }
             }
         }
     }
@@ -296,7 +296,7 @@ impl Asked {
         html! {
             label { span { (label) " " code { (name) } }
                 select form=[form] name=(name) {
-                    option value="" { "as set for the domain" }
+                    option value="" { "the domain's default" }
                     @for (value, word) in values.iter().zip(words) {
                         option value=(value) selected[chosen == **value] { (word) }
                     }
@@ -321,12 +321,12 @@ fn typed(value: &str) -> Value {
 mod tests {
     use super::*;
 
-    fn asked(fields: &[(&str, &str)]) -> Asked {
+    fn asked(fields: &[(&str, &str)]) -> ConditionsForm {
         let fields: Vec<_> = fields
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        Asked::of(&fields)
+        ConditionsForm::of(&fields)
     }
 
     #[test]
@@ -346,7 +346,7 @@ mod tests {
             self::asked(&[("explain", "false")]).query(true),
             "?explain=false"
         );
-        assert_eq!(Asked::default().query(false), "");
+        assert_eq!(ConditionsForm::default().query(false), "");
     }
 
     #[test]

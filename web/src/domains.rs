@@ -1,12 +1,12 @@
 //! The list of domains, with the state of each.
 
 use kindred_api::activity::{Activity, Freshness};
-use kindred_api::domain::{DomainAnswer, State};
+use kindred_api::domain::{DomainAnswer, DomainState};
 use maud::{Markup, html};
 
 use crate::activity;
 use crate::figures::{count, counted, seconds};
-use crate::frame::{Frame, Live, Place};
+use crate::frame::{Frame, HeaderLink, Live};
 use crate::links;
 
 /// Domains per page.
@@ -14,7 +14,7 @@ pub const PAGE: usize = 100;
 
 /// Which domains to show.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct DomainSearch {
     /// A part of the name.
     pub q: String,
     /// `busy`, `trouble` or all.
@@ -23,7 +23,7 @@ pub struct Asked {
     pub page: usize,
 }
 
-impl Asked {
+impl DomainSearch {
     fn has(&self, domain: &DomainAnswer) -> bool {
         let name = domain.domain.as_str();
         let is_named = name
@@ -44,7 +44,7 @@ pub fn page(
     domains: &[DomainAnswer],
     activity: Option<&Activity>,
     degraded: &[String],
-    asked: &Asked,
+    asked: &DomainSearch,
 ) -> String {
     let chosen: Vec<&DomainAnswer> = domains.iter().filter(|domain| asked.has(domain)).collect();
     let pages = chosen.len().div_ceil(PAGE).max(1);
@@ -62,7 +62,7 @@ pub fn page(
             (first())
         } @else {
             (search(asked))
-            @if chosen.is_empty() { p.empty { "No domain is like that." } } @else {
+            @if chosen.is_empty() { p.empty { "No domain matches." } } @else {
                 table {
                     caption.unseen { "Domains, by name" }
                     thead { tr {
@@ -73,19 +73,19 @@ pub fn page(
                     tbody { @for domain in shown { (row(domain)) } }
                 }
                 (pager(asked, page, pages, chosen.len()))
-                p.caption.wide { "Events of the last five minutes, and how long they took to be in lists: the median, and the slowest 1 %." }
+                p.caption.wide { "Events of the last five minutes, and the time from event to list: the median and the 99th percentile." }
             }
         }
     };
-    frame.page("Domains", Place::Domains, Live::Polled, &body)
+    frame.page("Domains", HeaderLink::Domains, Live::Polled, &body)
 }
 
-fn search(asked: &Asked) -> Markup {
+fn search(asked: &DomainSearch) -> Markup {
     let option = |value: &str, word: &str| html! { option value=(value) selected[asked.only == value] { (word) } };
     html! {
         form.search role="search" action="/" data-search {
             label.grow { span.unseen { "Find a domain" } input type="search" name="q" value=(asked.q) placeholder="Find a domain" autocomplete="off"; }
-            label { span.unseen { "Which" } select name="only" { (option("", "all")) (option("busy", "at work")) (option("trouble", "in trouble")) } }
+            label { span.unseen { "State" } select name="only" { (option("", "all")) (option("busy", "busy")) (option("trouble", "in trouble")) } }
             button { "Find" }
         }
     }
@@ -119,14 +119,14 @@ fn freshness(fresh: Option<Freshness>) -> Markup {
     }
 }
 
-/// What came for a domain lately, and how soon it was in lists; nothing without events.
+/// The recent events of a domain, and their time from event to list; nothing without events.
 pub(crate) fn recent(domain: &DomainAnswer) -> Markup {
     let recent = domain.recent.unwrap_or_default();
     html! {
         @if recent.events > 0 {
             " · " (counted(recent.events, "event", "events")) " in the last " (seconds(recent.over_seconds))
             @if let Some(fresh) = recent.freshness {
-                ", in lists after " (seconds(fresh.p50_seconds)) " (p50), " (seconds(fresh.p99_seconds)) " (p99)"
+                ", event to list " (seconds(fresh.p50_seconds)) " (p50), " (seconds(fresh.p99_seconds)) " (p99)"
             }
         }
     }
@@ -145,27 +145,27 @@ fn backlog(domain: &DomainAnswer) -> Markup {
 pub(crate) fn state(domain: &DomainAnswer) -> Markup {
     let class = match domain.state {
         state if is_bad(state) => "state s-bad",
-        State::Asleep => "state s-asleep",
-        State::Idle if domain.quiet => "state s-quiet",
+        DomainState::Asleep => "state s-asleep",
+        DomainState::Idle if domain.quiet => "state s-quiet",
         _ => "state s-busy",
     };
     html! { span class=(class) { (domain.state.word().replace('-', " ")) } }
 }
 
-fn is_bad(state: State) -> bool {
+fn is_bad(state: DomainState) -> bool {
     match state {
-        State::BackingOff | State::Lost | State::Unowned => true,
-        State::Asleep
-        | State::Loading
-        | State::Idle
-        | State::Collecting
-        | State::Extracting
-        | State::Comparing
-        | State::Storing => false,
+        DomainState::BackingOff | DomainState::Lost | DomainState::Unowned => true,
+        DomainState::Asleep
+        | DomainState::Loading
+        | DomainState::Idle
+        | DomainState::Collecting
+        | DomainState::Extracting
+        | DomainState::Comparing
+        | DomainState::Storing => false,
     }
 }
 
-fn pager(asked: &Asked, page: usize, pages: usize, found: usize) -> Markup {
+fn pager(asked: &DomainSearch, page: usize, pages: usize, found: usize) -> Markup {
     let to = |page: usize| {
         links::query([
             ("q", asked.q.as_str()),
@@ -187,12 +187,12 @@ fn pager(asked: &Asked, page: usize, pages: usize, found: usize) -> Markup {
 fn first() -> Markup {
     html! {
         section.first {
-            h2 { "Nothing is here yet" }
-            p { "A domain registers itself with its first item. Put one:" }
+            h2 { "There are no domains yet" }
+            p { "A domain is registered by its first item. Publish one:" }
             pre tabindex="0" role="region" aria-label="Command" { code {
                 "curl -X PUT http://127.0.0.1:8080/v1/domains/news.example/items/a-17 \\\n  -H 'content-type: application/json' \\\n  -d '{\"title\": \"Glaciers flow like thick honey\"}'"
             } }
-            p { "Or look at the sample: " code { "kindred demo" } "." }
+            p { "Or try the sample: " code { "kindred demo" } "." }
         }
     }
 }
@@ -211,21 +211,23 @@ mod tests {
 
     #[test]
     fn a_domain_has_its_own_events_and_freshness() {
-        let mut busy = domain("busy", None);
-        busy.recent = serde_json::from_value(json!({"over_seconds": 300.0, "events": 1200,
+        let mut lively = domain("lively", None);
+        lively.recent = serde_json::from_value(json!({"over_seconds": 300.0, "events": 1200,
             "freshness": {"p50_seconds": 0.31, "p99_seconds": 1.25, "events": 1100}}))
         .expect("figures");
-        let domains = [busy, domain("calm", None)];
-        let text = page(&frame(), &domains, None, &[], &Asked::default());
+        let domains = [lively, domain("calm", None)];
+        let text = page(&frame(), &domains, None, &[], &DomainSearch::default());
         let row = |name: &str| {
             let from = text.find(&format!(">{name}<")).expect("the domain");
             let row = &text[from..];
             row[..row.find("</tr>").expect("a row")].to_owned()
         };
-        let busy = row("busy");
+        let lively = row("lively");
         assert!(
-            busy.contains("1\u{202f}200") && busy.contains("310 ms") && busy.contains("1.2 s"),
-            "{busy}"
+            lively.contains("1\u{202f}200")
+                && lively.contains("310 ms")
+                && lively.contains("1.2 s"),
+            "{lively}"
         );
         assert!(!row("calm").contains(" ms"));
     }
@@ -235,18 +237,18 @@ mod tests {
         let domains: Vec<_> = (0..250)
             .map(|n| domain(&format!("d{n:03}"), None))
             .collect();
-        let asked = Asked {
+        let asked = DomainSearch {
             page: 2,
-            ..Asked::default()
+            ..DomainSearch::default()
         };
         let text = page(&frame(), &domains, None, &[], &asked);
         assert_eq!(text.matches("<th scope=\"row\"").count(), 100);
         assert!(text.contains(">d100<") && !text.contains(">d099<"));
         assert!(text.contains("href=\"/?page=3\"") && text.contains("href=\"/?page=1\""));
-        let asked = Asked {
+        let asked = DomainSearch {
             q: "D24".to_owned(),
             page: 9,
-            ..Asked::default()
+            ..DomainSearch::default()
         };
         assert_eq!(
             page(&frame(), &domains, None, &[], &asked)
@@ -259,9 +261,9 @@ mod tests {
     #[test]
     fn trouble_is_found_and_said_as_text() {
         let domains = [domain("a", None), domain("b", Some("<disk> full"))];
-        let asked = Asked {
+        let asked = DomainSearch {
             only: "trouble".to_owned(),
-            ..Asked::default()
+            ..DomainSearch::default()
         };
         let text = page(&frame(), &domains, None, &[], &asked);
         assert!(text.contains("&lt;disk&gt; full") && !text.contains("href=\"/domains/a\""));

@@ -1,4 +1,4 @@
-//! Experiments of a domain, and what they say.
+//! Experiments of a domain, and their results.
 
 use kindred_api::domain::DomainAnswer;
 use kindred_api::experiment::{ArmAnswer, ExperimentAnswer, ExperimentLine, LiftAnswer};
@@ -12,13 +12,13 @@ use crate::items::of_domain;
 use crate::links;
 use crate::problem;
 
-/// Below this a difference is called one.
+/// The significance level: with a p below it, the arms differ.
 const LEVEL: f64 = 0.05;
-/// Size of the plot: its width, and the height of an arm.
+/// Size of the plot: its width, and the height of each arm.
 const WIDTH: f64 = 480.0;
 const ROW: f64 = 28.0;
 
-/// The experiment to be shown: the one that is asked for, else the one that runs, else the last one.
+/// The experiment to show: the one requested, else the running one, else the last one.
 pub fn chosen<'a>(all: &'a [ExperimentLine], asked: &str) -> Option<&'a ExperimentLine> {
     let named = all.iter().find(|line| line.name == asked);
     let running = || all.iter().find(|line| line.ended.is_none());
@@ -51,7 +51,7 @@ pub fn page(
                     tr {
                         th scope="row" { a href=(format!("{}{}", links::domain(name, "/experiments"), links::query([("name", line.name.as_str())]))) { (line.name) } }
                         td { (moment(&line.since)) }
-                        td { @match &line.ended { Some(at) => (moment(at)), None => "it runs" } }
+                        td { @match &line.ended { Some(at) => (moment(at)), None => "running" } }
                     }
                 } }
             }
@@ -72,7 +72,7 @@ fn one(experiment: &ExperimentAnswer) -> Markup {
         h2 { (experiment.name) }
         p.beside {
             "Since " (moment(&experiment.since))
-            @match &experiment.ended { Some(at) => { ", ended " (moment(at)) }, None => ", it runs" } "."
+            @match &experiment.ended { Some(at) => { ", ended " (moment(at)) }, None => ", running" } "."
         }
         @for warning in &experiment.warnings { p.note role="alert" { (warning) } }
         p.lead { (verdict(experiment)) }
@@ -80,7 +80,7 @@ fn one(experiment: &ExperimentAnswer) -> Markup {
         table {
             caption.unseen { "Arms of the experiment" }
             thead { tr { th scope="col" { "Arm" } th.number scope="col" { "Readers" } th.number.wide scope="col" { "Views" }
-                th.number.wide scope="col" { "Clicks" } th.number scope="col" { "Clicks a view" } th.number scope="col" { "Against the first" } } }
+                th.number.wide scope="col" { "Clicks" } th.number scope="col" { "Clicks per view" } th.number scope="col" { "Compared with the first" } } }
             tbody { @for arm in &experiment.arms {
                 tr {
                     th scope="row" { (arm.name) small { " " (percent(arm.share)) } }
@@ -92,11 +92,11 @@ fn one(experiment: &ExperimentAnswer) -> Markup {
                 }
             } }
         }
-        p.beside { "Intervals and verdict hold whenever you look, and however often: 95 of 100." }
+        p.beside { "Intervals and result hold with 95 % confidence, whenever and however often you look." }
     }
 }
 
-/// What it comes to.
+/// The result in words.
 fn verdict(experiment: &ExperimentAnswer) -> String {
     let p = experiment.p;
     if p >= LEVEL {
@@ -139,7 +139,7 @@ fn of_lift(lift: &LiftAnswer) -> Markup {
 /// Intervals of the arms' rates, one below the other.
 fn plot(arms: &[ArmAnswer]) -> Markup {
     let seen = || arms.iter().filter(|arm| arm.seen > 0);
-    // Of an arm with few views the interval is cut off.
+    // The interval of an arm with few views is cut off.
     let most = 3.0 * seen().map(|arm| arm.rate).fold(0.0, f64::max);
     let most = seen().map(|arm| arm.high).fold(0.0, f64::max).min(most);
     let least = seen().map(|arm| arm.low).fold(most, f64::min);
@@ -154,7 +154,7 @@ fn plot(arms: &[ArmAnswer]) -> Markup {
         .collect();
     html! {
         @if most > 0.0 {
-            svg.intervals viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-label=(format!("Clicks a view. {}", said.join("; "))) {
+            svg.intervals viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-label=(format!("Clicks per view. {}", said.join("; "))) {
                 @for (row, arm) in arms.iter().enumerate().filter(|(_, arm)| arm.seen > 0) {
                     @let y = ROW * (row as f64 + 0.5);
                     line.reach x1=(format!("{:.1}", at(arm.low))) x2=(format!("{:.1}", at(arm.high))) y1=(y) y2=(y) {}
@@ -165,7 +165,7 @@ fn plot(arms: &[ArmAnswer]) -> Markup {
     }
 }
 
-/// How one is begun and ended.
+/// The commands that begin and end an experiment.
 fn commands(
     frame: &Frame,
     domain: &str,
@@ -177,7 +177,7 @@ fn commands(
     let (name, text) = match running {
         Some(experiment) => {
             let at = path::experiment(domain, &experiment.name);
-            ("End it", format!("curl -X DELETE '{base}{at}'"))
+            ("End the experiment", format!("curl -X DELETE '{base}{at}'"))
         }
         None => {
             let at = path::experiment(domain, "fresh-first");
@@ -185,7 +185,7 @@ fn commands(
             let text = format!(
                 "curl -X PUT '{base}{at}' \\\n  -H 'content-type: application/json' \\\n  -d '{arms}'"
             );
-            ("Begin one", text)
+            ("Begin an experiment", text)
         }
     };
     copied(name, &text)
@@ -242,7 +242,7 @@ mod tests {
     fn without_an_experiment_it_says_how_to_begin_one() {
         let text = page(&frame(), &domain(), &[], None);
         assert!(text.contains("No experiment yet.") && text.contains("curl -X PUT"));
-        let problem = Problem::new(kindred_api::problem::Kind::NotReady, "Later.");
+        let problem = Problem::new(kindred_api::problem::ProblemKind::NotReady, "Later.");
         let text = page(&frame(), &domain(), &[], Some(&Err(problem)));
         assert!(text.contains("Later."));
     }

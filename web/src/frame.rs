@@ -63,7 +63,7 @@ pub struct Frame {
     pub theme: Theme,
     /// The visitor.
     pub who: Who,
-    /// The token that forms with effects must send.
+    /// The token that forms which change something must send.
     pub token: String,
     /// The version of the program.
     pub version: &'static str,
@@ -71,7 +71,7 @@ pub struct Frame {
 
 /// The pages that the header always links to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum HeaderLink {
     Domains,
     Activity,
     Keys,
@@ -91,7 +91,7 @@ pub(crate) enum Tab {
 /// How a view is kept up to date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Live {
-    /// Not at all: it shows a moment.
+    /// Never: it is a snapshot.
     No,
     /// Requested again every few seconds.
     Polled,
@@ -101,7 +101,7 @@ pub(crate) enum Live {
 
 impl Frame {
     /// A complete view.
-    pub(crate) fn page(&self, title: &str, place: Place, live: Live, body: &Markup) -> String {
+    pub(crate) fn page(&self, title: &str, place: HeaderLink, live: Live, body: &Markup) -> String {
         let whole = html! {
             (DOCTYPE)
             html lang="en" data-theme=[self.theme.word()] {
@@ -132,8 +132,8 @@ impl Frame {
         whole.into_string()
     }
 
-    fn head(&self, place: Place) -> Markup {
-        let link = |to: &str, of: Place, name: &str| {
+    fn head(&self, place: HeaderLink) -> Markup {
+        let link = |to: &str, of: HeaderLink, name: &str| {
             html! { li { a href=(to) aria-current=[(of == place).then_some("page")] { (name) } } }
         };
         html! {
@@ -142,9 +142,9 @@ impl Frame {
                 @if self.who != Who::Nobody {
                     nav aria-label="Main" {
                         ul {
-                            (link("/", Place::Domains, "Domains"))
-                            (link("/activity", Place::Activity, "Activity"))
-                            (link("/keys", Place::Keys, "Keys"))
+                            (link("/", HeaderLink::Domains, "Domains"))
+                            (link("/activity", HeaderLink::Activity, "Activity"))
+                            (link("/keys", HeaderLink::Keys, "Keys"))
                         }
                     }
                 }
@@ -161,7 +161,7 @@ impl Frame {
         }
     }
 
-    /// The hidden field of every form with effects.
+    /// The hidden field of every form that changes something.
     pub(crate) fn token_field(&self) -> Markup {
         html! { input type="hidden" name="token" value=(self.token); }
     }
@@ -184,7 +184,7 @@ impl Frame {
             nav.tabs aria-label=(format!("Of {domain}")) {
                 ul {
                     (link("", Tab::Items, "Items"))
-                    (link("/text", Tab::Text, "Ask with a text"))
+                    (link("/text", Tab::Text, "Compare a text"))
                     (link("/map", Tab::Map, "Map"))
                     (link("/experiments", Tab::Experiments, "Experiments"))
                     (link("/settings", Tab::Settings, "Settings"))
@@ -192,7 +192,7 @@ impl Frame {
             }
             (body)
         };
-        self.page(title, Place::Domains, Live::No, &whole)
+        self.page(title, HeaderLink::Domains, Live::No, &whole)
     }
 
     /// The header of a domain's views.
@@ -241,7 +241,12 @@ pub(crate) mod tests {
 
     #[test]
     fn a_view_has_no_style_and_no_script_inside() {
-        let text = frame().page("<t>", Place::Keys, Live::Streamed, &html! { p { "x" } });
+        let text = frame().page(
+            "<t>",
+            HeaderLink::Keys,
+            Live::Streamed,
+            &html! { p { "x" } },
+        );
         assert!(
             !text.contains("<style") && !text.contains(" style=") && !text.contains(" onclick=")
         );
@@ -263,11 +268,11 @@ pub(crate) mod tests {
             name: "abc".to_owned(),
             is_admin: false,
         };
-        let text = one.page("t", Place::Domains, Live::No, &html! {});
+        let text = one.page("t", HeaderLink::Domains, Live::No, &html! {});
         assert!(text.contains("action=\"/sign-out\"") && text.contains("value=\"a-token\""));
         one.who = Who::Nobody;
         one.theme = Theme::of("dark");
-        let text = one.page("t", Place::Elsewhere, Live::No, &html! {});
+        let text = one.page("t", HeaderLink::Elsewhere, Live::No, &html! {});
         assert!(!text.contains("<nav") && text.contains("data-theme=\"dark\""));
     }
 }

@@ -6,9 +6,9 @@ use kindred_api::problem::Problem;
 use kindred_api::similar::SimilarAnswer;
 use maud::{Markup, html};
 
-use crate::conditions::Asked;
+use crate::conditions::ConditionsForm;
 use crate::figures::moment;
-use crate::frame::{Frame, Live, Place, copied};
+use crate::frame::{Frame, HeaderLink, Live, copied};
 use crate::links;
 use crate::neighbours::{Beside, answer};
 use crate::problem;
@@ -18,7 +18,7 @@ pub fn page(
     frame: &Frame,
     item: &ItemAnswer,
     similar: &Result<SimilarAnswer, Problem>,
-    asked: &Asked,
+    asked: &ConditionsForm,
 ) -> String {
     match item {
         ItemAnswer::There(item) => there(frame, item, similar, asked),
@@ -30,7 +30,7 @@ fn there(
     frame: &Frame,
     item: &Item,
     similar: &Result<SimilarAnswer, Problem>,
-    asked: &Asked,
+    asked: &ConditionsForm,
 ) -> String {
     let (domain, id) = (item.domain.as_str(), item.id.as_str());
     let title = item.title.as_deref().unwrap_or(id);
@@ -51,17 +51,17 @@ fn there(
                 form.conditions action=(links::item(domain, id)) data-search {
                     h2 { "Conditions " small { (asked.summary()) } }
                     (asked.fields())
-                    div.row { button { "Ask" } a href=(links::item(domain, id)) { "Without conditions" } }
+                    div.row { button { "Ask" } a href=(links::item(domain, id)) { "Clear conditions" } }
                 }
                 (code(frame, domain, id, asked))
             }
         }
     };
-    frame.page(title, Place::Domains, Live::No, &body)
+    frame.page(title, HeaderLink::Domains, Live::No, &body)
 }
 
 /// The same query as an address, a command and a snippet.
-fn code(frame: &Frame, domain: &str, id: &str, asked: &Asked) -> Markup {
+fn code(frame: &Frame, domain: &str, id: &str, asked: &ConditionsForm) -> Markup {
     let address = format!(
         "{}{}/similar{}",
         frame.base,
@@ -86,7 +86,7 @@ fn code(frame: &Frame, domain: &str, id: &str, asked: &Asked) -> Markup {
         frame.base
     );
     html! {
-        h2 { "Use it" }
+        h2 { "Use this query" }
         (copied("Address", &address))
         (copied("curl", &curl))
         (copied("Snippet for a page", &embed))
@@ -120,10 +120,10 @@ fn facts(item: &Item) -> Markup {
             summary { "All fields" }
             dl.pairs {
                 dt { "Version" } dd { (item.version) }
-                dt { "In this state since" } dd { (moment(&item.status_since)) }
+                dt { "Status since" } dd { (moment(&item.status_since)) }
                 @if let Some(at) = &item.served_since { dt { "Served since" } dd { (moment(at)) } }
                 @if let Some(at) = &item.accepted_at { dt { "First accepted" } dd { (moment(at)) } }
-                @if let Some(at) = &item.publish_at { dt { "To be shown from" } dd { (moment(at)) } }
+                @if let Some(at) = &item.publish_at { dt { "Visible from" } dd { (moment(at)) } }
                 @if let Some(at) = &item.expires_at { dt { "Expires" } dd { (moment(at)) } }
                 @if let Some(url) = &item.url { dt { "Address" } dd { (url) } }
                 @if let Some(image) = &item.image { dt { "Picture" } dd { (image) } }
@@ -154,9 +154,9 @@ fn gone(frame: &Frame, item: &GoneItem) -> String {
     let body = html! {
         (crumbs(item.domain.as_str()))
         h1.title { (item.id) }
-        p.lead { "It is " (word(item.status)) " since " (moment(&item.status_since)) ". Nothing of its content is told." }
+        p.lead { "This item is " (word(item.status)) " (since " (moment(&item.status_since)) "). Its content is not shown." }
     };
-    frame.page(item.id.as_str(), Place::Domains, Live::No, &body)
+    frame.page(item.id.as_str(), HeaderLink::Domains, Live::No, &body)
 }
 
 #[cfg(test)]
@@ -178,7 +178,7 @@ mod tests {
             &frame(),
             &item,
             &Ok(similar.expect("an answer")),
-            &Asked::default(),
+            &ConditionsForm::default(),
         );
         assert!(!text.contains("href=\"javascript"), "{text}");
         assert!(
@@ -201,7 +201,8 @@ mod tests {
         )
         .expect("a problem");
         assert!(
-            page(&frame(), &item, &Err(problem), &Asked::default()).contains("It is deleted since")
+            page(&frame(), &item, &Err(problem), &ConditionsForm::default())
+                .contains("This item is deleted (since")
         );
     }
 }

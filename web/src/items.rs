@@ -57,7 +57,7 @@ pub fn page(
         @if let Some(trouble) = &domain.trouble { p.note role="alert" { strong { "Trouble. " } (trouble) } }
         (form(name, &value))
         @if items.items.is_empty() {
-            p.empty { @if items.next.is_some() { "None here yet: what matches is rare. Go on to the next page." } @else { "No item is like that." } }
+            p.empty { @if items.next.is_some() { "No item on this page matches. There may be some on the next page." } @else { "No item matches." } }
         } @else {
             ul.items { @for item in &items.items { (row(name, item)) } }
         }
@@ -83,8 +83,8 @@ fn form<'a>(name: &str, value: &dyn Fn(&str) -> &'a str) -> Markup {
     html! {
         form role="search" action=(links::domain(name, "")) data-search {
             div.search {
-                label.grow { span.unseen { "Words of the title or the id" }
-                    input type="search" name="q" value=(value("q")) placeholder="Words of the title or the id" autocomplete="off"; }
+                label.grow { span.unseen { "Words in the title or the id" }
+                    input type="search" name="q" value=(value("q")) placeholder="Words in the title or the id" autocomplete="off"; }
                 label { span.unseen { "Order" }
                     select name="sort" {
                         option value="" { "by id" }

@@ -5,7 +5,7 @@ use kindred_api::problem::Problem;
 use maud::{Markup, html};
 
 use crate::figures::moment;
-use crate::frame::{Frame, Live, Place, copied};
+use crate::frame::{Frame, HeaderLink, Live, copied};
 use crate::problem;
 
 /// The outcome of a form.
@@ -28,7 +28,7 @@ pub fn page(frame: &Frame, keys: &Result<Vec<Key>, Problem>, done: &Done) -> Str
         @match done {
             Done::Nothing => {},
             Done::Created(key) => (created(key)),
-            Done::Revoked => p.note role="status" { "Revoked. It opens nothing on any instance within 5 seconds." },
+            Done::Revoked => p.note role="status" { "Revoked. Every instance refuses it within 5 seconds." },
             Done::Failed(error) => (problem::note(error)),
         }
         @match keys {
@@ -37,7 +37,7 @@ pub fn page(frame: &Frame, keys: &Result<Vec<Key>, Problem>, done: &Done) -> Str
             Ok(keys) => { (table(frame, keys)) (form(frame)) }
         }
     };
-    frame.page("Keys", Place::Keys, Live::No, &body)
+    frame.page("Keys", HeaderLink::Keys, Live::No, &body)
 }
 
 fn created(key: &CreatedKey) -> Markup {
@@ -45,25 +45,25 @@ fn created(key: &CreatedKey) -> Markup {
         div.note role="status" {
             p { strong { "A key for " (key.grants.join(", ")) } }
             (copied("Secret", &key.secret))
-            p { "It is shown this once, and kept nowhere. Copy it now." }
+            p { "Copy it now: it is not stored, and is not shown again." }
         }
     }
 }
 
 fn none() -> Markup {
     html! {
-        p.lead { "There is no key: everybody who reaches this service may do everything." }
-        p { "Create the first key on the machine that has the data, so that no stranger can lock you out:" }
+        p.lead { "There are no keys: anyone who can reach this service may do everything." }
+        p { "Create the first key on the machine that stores the data, so that nobody else can lock you out:" }
         (copied("Command", "kindred keys create --grant admin"))
     }
 }
 
 fn table(frame: &Frame, keys: &[Key]) -> Markup {
     html! {
-        p.lead { "What each key opens. Secrets are stored nowhere; a lost one is revoked and another made." }
+        p.lead { "What each key allows. Secrets are not stored: if one is lost, revoke its key and create another." }
         table {
             caption.unseen { "Keys, the oldest first" }
-            thead { tr { th scope="col" { "Key" } th scope="col" { "Grants" } th.wide scope="col" { "Made" } th.wide scope="col" { "Expires" } th scope="col" { span.unseen { "Revoke" } } } }
+            thead { tr { th scope="col" { "Key" } th scope="col" { "Grants" } th.wide scope="col" { "Created" } th.wide scope="col" { "Expires" } th scope="col" { span.unseen { "Revoke" } } } }
             tbody { @for key in keys {
                 tr {
                     th scope="row" { code { (key.id) } }
@@ -85,14 +85,14 @@ fn table(frame: &Frame, keys: &[Key]) -> Markup {
 
 fn form(frame: &Frame) -> Markup {
     html! {
-        h2 { "Make a key" }
+        h2 { "Create a key" }
         form.conditions.narrow method="post" action="/keys" {
             (frame.token_field())
-            label { span { "Grants, one a line" } textarea name="grants" rows="3" required placeholder="read:news.example" {} }
-            label { span { "Holds for" } input name="expires" placeholder="for ever, or 90d" autocomplete="off"; }
-            p.beside { code { "read" } ", " code { "write" } " and " code { "manage" } " of a domain (" code { "read:news.example" } "), of those that begin alike ("
+            label { span { "Grants, one per line" } textarea name="grants" rows="3" required placeholder="read:news.example" {} }
+            label { span { "Valid for" } input name="expires" placeholder="for ever, or 90d" autocomplete="off"; }
+            p.beside { code { "read" } ", " code { "write" } " and " code { "manage" } " of a domain (" code { "read:news.example" } "), of all domains with a common prefix ("
                 code { "read:news.*" } ") or of all (" code { "read:*" } "); " code { "metrics" } "; " code { "admin" } ": everything." }
-            div.row { button { "Make it" } }
+            div.row { button { "Create key" } }
         }
     }
 }

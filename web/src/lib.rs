@@ -24,6 +24,6 @@ pub mod sign_in;
 pub mod text;
 mod words;
 
-pub use conditions::Asked;
+pub use conditions::ConditionsForm;
 pub use frame::{Frame, Theme, Who};
 pub use links::encoded;

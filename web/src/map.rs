@@ -35,7 +35,7 @@ pub fn page(frame: &Frame, domain: &DomainAnswer, map: &Result<MapAnswer, Proble
     let body = html! {
         @match map {
             Err(error) => (problem::note(error)),
-            Ok(map) if map.items.is_empty() => p.empty { "No visible item is there to be placed." },
+            Ok(map) if map.items.is_empty() => p.empty { "There are no visible items to show." },
             Ok(map) => (drawn(name, map)),
         }
     };
@@ -49,7 +49,7 @@ fn drawn(domain: &str, map: &MapAnswer) -> Markup {
     html! {
         p.beside {
             @if shown < map.of { (count(shown)) " of " (count(map.of)) " items" } @else { (count(shown)) " items" }
-            ", placed so that what is similar is close; lines lead to nearest neighbours. As of " (moment(&map.as_of)) "."
+            ". Similar items are close to each other; lines connect nearest neighbours. As of " (moment(&map.as_of)) "."
         }
         @if !colours.is_empty() {
             ul.legend aria-label=(if map.by == "group" { "Groups" } else { "Categories" }) {

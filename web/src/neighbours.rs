@@ -7,7 +7,7 @@ use crate::figures::{moment, score};
 use crate::links;
 use crate::words::marked;
 
-/// The least share that does not round to nothing.
+/// The smallest share that does not round to 0.
 const LEAST: f64 = 0.000_5;
 
 /// The context of an answer.
@@ -23,15 +23,15 @@ pub(crate) struct Beside<'a> {
 pub(crate) fn answer(answer: &SimilarAnswer, beside: &Beside<'_>) -> Markup {
     html! {
         p.beside {
-            @match answer.computed { Computed::List => "From the stored list, exact for this query", Computed::Scan => "Computed now, of all items" }
+            @match answer.computed { Computed::List => "From the stored list, exact for this query", Computed::Scan => "Computed now from all items" }
             " · " (answer.model)
             @if let Some(as_of) = &answer.as_of { " · as of " (moment(as_of)) }
-            @if answer.stale { strong.bad { " · stale: too few copies of the database answer" } }
+            @if answer.stale { strong.bad { " · stale: too few copies of the database are available" } }
         }
         @if answer.similar.is_empty() {
             p.empty {
                 @if answer.as_of.is_none() { "Its first list is being made. Look again in a moment." }
-                @else { "Nothing is similar under these conditions." }
+                @else { "No item is similar under these conditions." }
             }
         } @else {
             @if answer.similar.iter().any(|item| item.why.is_some()) { (legend()) }
@@ -44,7 +44,7 @@ pub(crate) fn answer(answer: &SimilarAnswer, beside: &Beside<'_>) -> Markup {
 
 fn legend() -> Markup {
     html! {
-        ul.legend aria-label="What bars are made of" {
+        ul.legend aria-label="Parts of the score" {
             li { span.key.k-words {} "shared words" }
             li { span.key.k-meaning {} "meaning" }
             li { span.key.k-rest {} "all other words" }
@@ -68,7 +68,7 @@ fn neighbour(item: &SimilarItem, beside: &Beside<'_>) -> Markup {
                     @match &item.title { Some(title) => (marked(title, &terms)), None => (id) }
                 }
                 @if item.fallback {
-                    span.tag { "fills up" }
+                    span.tag { "fallback" }
                 } @else {
                     span.score title=(format!("score {}", item.score)) { span.unseen { "Score " } (score(f64::from(item.score))) }
                 }
@@ -95,7 +95,7 @@ fn neighbour(item: &SimilarItem, beside: &Beside<'_>) -> Markup {
     }
 }
 
-/// The terms that are told of: those whose share does not round to nothing.
+/// The terms that are shown: those whose share does not round to 0.
 pub(crate) fn told(why: &WhyJson) -> impl Iterator<Item = &TermShare> {
     let terms = why.terms.iter().flatten();
     terms.filter(|term| term.share.abs() >= LEAST)
@@ -203,6 +203,6 @@ mod tests {
             },
         )
         .into_string();
-        assert!(text.contains("fills up") && !text.contains("svg"));
+        assert!(text.contains("fallback") && !text.contains("svg"));
     }
 }

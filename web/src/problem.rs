@@ -3,7 +3,7 @@
 use kindred_api::problem::Problem;
 use maud::{Markup, html};
 
-use crate::frame::{Frame, Live, Place};
+use crate::frame::{Frame, HeaderLink, Live};
 
 /// A problem as a view of its own.
 pub fn page(frame: &Frame, problem: &Problem) -> String {
@@ -13,9 +13,9 @@ pub fn page(frame: &Frame, problem: &Problem) -> String {
         p.lead { (problem.detail) }
         p.beside { "Status " (problem.status) " · " code { (problem.word()) }
             @if let Some(field) = &problem.field { " · " code { (field) } } }
-        p { a href=(frame.here) { "Try it again" } }
+        p { a href=(frame.here) { "Try again" } }
     };
-    frame.page(&problem.title, Place::Elsewhere, Live::No, &body)
+    frame.page(&problem.title, HeaderLink::Elsewhere, Live::No, &body)
 }
 
 /// A problem inside a view.

@@ -12,7 +12,7 @@ use crate::problem;
 
 /// The kind of input of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum InputKind {
     Text,
     Number,
     YesNo,
@@ -22,64 +22,79 @@ enum Kind {
 }
 
 /// A setting: its name, its description, an example, its kind of input.
-const FIELDS: [(&str, &str, &str, Kind); 13] = [
-    ("public", "Whether queries need no key", "no", Kind::YesNo),
+const FIELDS: [(&str, &str, &str, InputKind); 13] = [
+    (
+        "public",
+        "Whether queries need no key",
+        "no",
+        InputKind::YesNo,
+    ),
     (
         "origins",
         "Origins whose pages may ask from a browser",
         "https://news.example",
-        Kind::Lines,
+        InputKind::Lines,
     ),
     (
         "max_age",
-        "For how many seconds answers may be kept",
+        "How long caches may keep answers, in seconds",
         "0",
-        Kind::Number,
+        InputKind::Number,
     ),
     (
         "defaults",
-        "Conditions of queries that do not say otherwise",
+        "Default conditions of queries",
         "{\"collapse\": \"near\"}",
-        Kind::Json,
+        InputKind::Json,
     ),
     (
         "near_duplicate",
-        "Score from which on two items are near-duplicates",
+        "Lowest score of near-duplicates",
         "0.9",
-        Kind::Number,
+        InputKind::Number,
     ),
     (
         "window",
         "How long events are collected",
         "250ms",
-        Kind::Text,
+        InputKind::Text,
     ),
-    ("max_items", "Most live items", "any number", Kind::Number),
+    (
+        "max_items",
+        "Maximum number of live items",
+        "no limit",
+        InputKind::Number,
+    ),
     (
         "max_events_per_second",
-        "Most events a second, at each instance",
-        "any number",
-        Kind::Number,
+        "Maximum events per second, at each instance",
+        "no limit",
+        InputKind::Number,
     ),
     (
         "max_text",
-        "Most bytes of a text",
+        "Maximum size of a text, in bytes",
         "as configured",
-        Kind::Number,
+        InputKind::Number,
     ),
-    ("model", "Model", "words-1", Kind::Text),
-    ("languages", "Languages told apart", "en", Kind::Lines),
+    ("model", "Model", "words-1", InputKind::Text),
+    (
+        "languages",
+        "Languages that are distinguished",
+        "en",
+        InputKind::Lines,
+    ),
     (
         "default_language",
-        "Language of a text whose language is not known",
+        "Language of texts whose language is unknown",
         "en",
-        Kind::Text,
+        InputKind::Text,
     ),
     (
         "across_languages",
         "Whether texts of different languages are compared",
         "no",
-        Kind::YesNo,
+        InputKind::YesNo,
     ),
 ];
 
@@ -126,9 +141,9 @@ impl Typed {
             let text = || Value::from(value);
             let read = || serde_json::from_str::<Value>(value).unwrap_or_else(|_| text());
             let value = match kind {
-                Kind::Text => text(),
-                Kind::Number | Kind::Json | Kind::YesNo => read(),
-                Kind::Lines => value
+                InputKind::Text => text(),
+                InputKind::Number | InputKind::Json | InputKind::YesNo => read(),
+                InputKind::Lines => value
                     .lines()
                     .map(str::trim)
                     .filter(|line| !line.is_empty())
@@ -167,7 +182,7 @@ pub fn page(
     let head = frame.domain_head(name, &of_domain(domain));
     let at_fault = failed.and_then(|problem| problem.field.as_deref());
     let body = html! {
-        @if is_saved { p.note role="status" { "Set. Every instance goes by it within a second or two." } }
+        @if is_saved { p.note role="status" { "Saved. Every instance applies the settings within a second or two." } }
         @if let Some(problem) = failed { (problem::note(problem)) }
         form.conditions.narrow method="post" action=(links::domain(name, "/settings")) {
             (frame.token_field())
@@ -177,7 +192,7 @@ pub fn page(
                 legend { @if domain.live > 0 { "Fixed while the domain has items" } @else { "Fixed as soon as the domain has items" } }
                 div.settings { @for field in &FIELDS[ANY_TIME..] { (one(field, typed, at_fault)) } }
             }
-            div.row { button { "Set them" } }
+            div.row { button { "Save" } }
         }
     };
     frame.domain_page(
@@ -190,7 +205,7 @@ pub fn page(
 }
 
 fn one(
-    (name, label, example, kind): &(&str, &str, &str, Kind),
+    (name, label, example, kind): &(&str, &str, &str, InputKind),
     typed: &Typed,
     at_fault: Option<&str>,
 ) -> Markup {
@@ -199,13 +214,13 @@ fn one(
     html! {
         label { span { (label) " " code { (name) } }
             @match kind {
-                Kind::YesNo => select name=(name) aria-invalid=[invalid] {
+                InputKind::YesNo => select name=(name) aria-invalid=[invalid] {
                     option value="" { "default" }
                     option value="true" selected[value == "true"] { "yes" }
                     option value="false" selected[value == "false"] { "no" }
                 },
-                Kind::Lines | Kind::Json => textarea name=(name) rows="2" placeholder=(example) spellcheck="false" aria-invalid=[invalid] { (value) },
-                Kind::Text | Kind::Number => input name=(name) value=(value) placeholder=(example) autocomplete="off" aria-invalid=[invalid];,
+                InputKind::Lines | InputKind::Json => textarea name=(name) rows="2" placeholder=(example) spellcheck="false" aria-invalid=[invalid] { (value) },
+                InputKind::Text | InputKind::Number => input name=(name) value=(value) placeholder=(example) autocomplete="off" aria-invalid=[invalid];,
             }
         }
     }

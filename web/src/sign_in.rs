@@ -2,14 +2,14 @@
 
 use maud::html;
 
-use crate::frame::{Frame, Live, Place};
+use crate::frame::{Frame, HeaderLink, Live};
 
 /// The view; `next` is the page to go to afterwards, `problem` is why signing in failed.
 pub fn page(frame: &Frame, next: &str, problem: Option<&str>) -> String {
     let body = html! {
         section.door {
             h1 { "Sign in" }
-            p.lead { "This service is asked with keys. Give one; the page shows what it opens." }
+            p.lead { "This service requires a key. The page shows what your key allows." }
             @if let Some(problem) = problem { p.note #why role="alert" { (problem) } }
             form.conditions method="post" action="/sign-in" {
                 (frame.token_field())
@@ -19,8 +19,8 @@ pub fn page(frame: &Frame, next: &str, problem: Option<&str>) -> String {
                         aria-describedby=[problem.map(|_| "why")] autofocus; }
                 div.row { button { "Sign in" } }
             }
-            p.beside { "The key is exchanged for a cookie of this browser and is not kept. An administrator makes keys: " code { "kindred keys create" } "." }
+            p.beside { "The key is exchanged for a cookie and is not stored. Administrators create keys with " code { "kindred keys create" } "." }
         }
     };
-    frame.page("Sign in", Place::Elsewhere, Live::No, &body)
+    frame.page("Sign in", HeaderLink::Elsewhere, Live::No, &body)
 }

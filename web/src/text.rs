@@ -7,7 +7,7 @@ use kindred_api::similar::SimilarAnswer;
 use maud::html;
 use serde_json::{Map, Value};
 
-use crate::conditions::Asked;
+use crate::conditions::ConditionsForm;
 use crate::frame::{Frame, Tab, copied};
 use crate::items::of_domain;
 use crate::links;
@@ -45,7 +45,7 @@ impl Text {
     }
 
     /// The body of the query.
-    pub fn query(&self, asked: &Asked, why: bool) -> String {
+    pub fn query(&self, asked: &ConditionsForm, why: bool) -> String {
         let mut fields = Map::new();
         for (name, value) in [
             ("title", &self.title),
@@ -67,21 +67,21 @@ pub fn page(
     domain: &DomainAnswer,
     text: &Text,
     similar: Option<&Result<SimilarAnswer, Problem>>,
-    asked: &Asked,
+    asked: &ConditionsForm,
 ) -> String {
     let name = domain.domain.as_str();
     let head = frame.domain_head(name, &of_domain(domain));
     let body = html! {
         div.split {
             section aria-labelledby="related" {
-                h2 #related { "What would be related to this text" }
+                h2 #related { "What is similar to this text" }
                 form.conditions #ask action=(links::domain(name, "/text")) {
                     label { span { "Title" } input name="title" value=(text.title) autocomplete="off"; }
                     label { span { "Text" } textarea name="text" rows="8" { (text.text) } }
                     div.row { button { "Ask" } }
                 }
                 @match similar {
-                    None => p.empty { "Type or paste a draft: it is compared as if it were an item, and stored nowhere." },
+                    None => p.empty { "Type or paste a draft. It is compared like an item, but not stored." },
                     Some(Ok(similar)) => (answer(similar, &Beside { domain: name, query: "", of: None })),
                     Some(Err(error)) => (problem::note(error)),
                 }
@@ -96,7 +96,7 @@ pub fn page(
                     }
                 }
                 @if !text.is_empty() {
-                    h2 { "Use it" }
+                    h2 { "Use this query" }
                     (copied("curl", &curl(frame, name, text, asked)))
                 }
             }
@@ -105,7 +105,7 @@ pub fn page(
     frame.domain_page(name, Tab::Text, &format!("Ask {name}"), &head, &body)
 }
 
-fn curl(frame: &Frame, domain: &str, text: &Text, asked: &Asked) -> String {
+fn curl(frame: &Frame, domain: &str, text: &Text, asked: &ConditionsForm) -> String {
     let keyed = if frame.who == crate::Who::Anyone {
         ""
     } else {
@@ -131,7 +131,7 @@ mod tests {
             text: "It's ice".to_owned(),
             language: "en".to_owned(),
         };
-        let curl = curl(&frame(), "d.example", &text, &Asked::default());
+        let curl = curl(&frame(), "d.example", &text, &ConditionsForm::default());
         assert!(
             curl.ends_with("-d '{\"language\":\"en\",\"text\":\"It'\\''s ice\"}'"),
             "{curl}"

@@ -120,7 +120,7 @@ pub enum ExtractError {
     #[error("model {0:?} is not known here")]
     UnknownModel(String),
     /// The model exists, but makes no features from terms.
-    #[error("model {0:?} makes no features of terms")]
+    #[error("model {0:?} does not make features from terms")]
     NotOfTerms(String),
 }
 

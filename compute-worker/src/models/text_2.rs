@@ -13,6 +13,9 @@
 //! roots and products follow IEEE 754. So the same terms give the same bits on every machine and with any number of
 //! threads.
 
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
 use kindred_shared::job::TermCounts;
 use kindred_shared::{Feature, Space};
 use rayon::prelude::*;
@@ -52,29 +55,25 @@ impl Text2 {
         let stems = Stems::of(space.language().unwrap_or_default());
         rows.par_iter()
             .with_min_len(ROWS_PER_TASK)
-            .map_init(Segmenter::default, |segmenter, row| {
-                self.feature(segmenter, &stems, &row.terms)
-            })
+            .map_init(
+                || Readings::new(self.table, &stems),
+                |readings, row| self.feature(readings, &row.terms),
+            )
             .collect()
     }
 
-    fn feature(
-        &self,
-        segmenter: &mut Segmenter,
-        stems: &Stems,
-        terms: &[(Box<str>, u32)],
-    ) -> Feature {
+    fn feature<'t>(&self, readings: &mut Readings<'t>, terms: &'t [(Box<str>, u32)]) -> Feature {
         let mut dense = vec![0.0_f32; self.table.dimension()];
         let mut forms = Vec::with_capacity(terms.len());
         for (term, frequency) in terms {
-            let (pieces, cost) = segmenter.segment(self.table, term);
-            for &piece in pieces {
+            let reading = readings.of(term);
+            for &piece in readings.pieces(reading) {
                 self.table.add(piece, *frequency as f32, &mut dense);
             }
             forms.push(Form {
-                id: term_id(&stems.stem(term)),
+                id: reading.id,
                 frequency: f64::from(*frequency),
-                idf: f64::from(cost).min(MOST_IDF),
+                idf: f64::from(reading.cost).min(MOST_IDF),
             });
         }
         // Stable, so that forms of one stem stay in the order of their terms.
@@ -103,6 +102,58 @@ fn lengths(stems: usize) -> Lengths {
     Lengths {
         dense: share.sqrt(),
         sparse: (1.0 - share).sqrt(),
+    }
+}
+
+/// What a term is read as. Finding that out takes longest of all, and the texts of one job share many terms.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    /// Of its stem.
+    id: u32,
+    /// −ln p of its pieces.
+    cost: f32,
+    /// Where its pieces begin and end among all.
+    pieces: (u32, u32),
+}
+
+/// The readings of all terms of a job so far.
+struct Readings<'t> {
+    table: &'static WordPieces,
+    stems: &'t Stems,
+    segmenter: Segmenter,
+    known: HashMap<&'t str, Reading, RandomState>,
+    pieces: Vec<usize>,
+}
+
+impl<'t> Readings<'t> {
+    fn new(table: &'static WordPieces, stems: &'t Stems) -> Self {
+        Self {
+            table,
+            stems,
+            segmenter: Segmenter::default(),
+            known: HashMap::default(),
+            pieces: Vec::new(),
+        }
+    }
+
+    fn of(&mut self, term: &'t str) -> Reading {
+        if let Some(known) = self.known.get(term) {
+            return *known;
+        }
+        let (pieces, cost) = self.segmenter.segment(self.table, term);
+        let begin = self.pieces.len() as u32;
+        self.pieces.extend_from_slice(pieces);
+        let reading = Reading {
+            id: term_id(&self.stems.stem(term)),
+            cost,
+            pieces: (begin, self.pieces.len() as u32),
+        };
+        self.known.insert(term, reading);
+        reading
+    }
+
+    fn pieces(&self, of: Reading) -> &[usize] {
+        &self.pieces[of.pieces.0 as usize..of.pieces.1 as usize]
     }
 }
 
@@ -330,6 +381,37 @@ mod tests {
             let translated = dense(language, &terms);
             let (near, far) = (cosine(&translated, &english), cosine(&translated, &other));
             assert!(near > far + 0.2, "{language}: {near} and {far}");
+        }
+    }
+
+    /// A job's texts share what their terms are read as.
+    #[test]
+    fn texts_have_the_same_features_together_and_alone() {
+        let model = Text2::new(WordPieces::builtin());
+        let words = [
+            "nachtzug",
+            "kubernetes",
+            "trains",
+            "train",
+            "öö",
+            "nachtzugverbindung",
+        ];
+        let rows: Vec<TermCounts> = (0..100_u32)
+            .map(|n| {
+                let picked = words
+                    .iter()
+                    .zip(1_u32..)
+                    .filter(|(_, bit)| n >> bit & 1 == 0);
+                row(&picked
+                    .map(|(word, tf)| (*word, tf + n % 3))
+                    .collect::<Vec<_>>())
+            })
+            .collect();
+        let space = Space::stored("text-2/de");
+        let together = model.features(&space, &rows);
+        for (row, feature) in rows.iter().zip(together) {
+            let alone = model.features(&space, std::slice::from_ref(row));
+            assert_eq!(alone, [feature]);
         }
     }
 

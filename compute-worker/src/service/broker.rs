@@ -58,7 +58,7 @@ impl Broker {
         for kind in [JobKind::Extract, JobKind::Compare] {
             let channel = answered("opening a channel", taking.create_channel()).await?;
             let qos = channel.basic_qos(PREFETCH, BasicQosOptions::default());
-            answered("limiting what is in hand", qos).await?;
+            answered("setting the prefetch", qos).await?;
             let consumer = consume(&channel, kind, name).await?;
             consumers.push((kind, channel, consumer));
         }
@@ -187,7 +187,9 @@ impl Settle for LapinSettle {
         if answered("acknowledging a job", ack).await? {
             Ok(())
         } else {
-            Err(Lost("acknowledging a job: its channel is gone".to_owned()))
+            Err(Lost(
+                "acknowledging a job: its channel is closed".to_owned(),
+            ))
         }
     }
 }
@@ -231,7 +233,7 @@ impl LapinOutbox {
                 // A broker that is short of disk or memory blocks publishers. Giving up would make
                 // it redeliver the job again and again, as if the job killed its workers.
                 Err(_) if self.connection.connected() && self.connection.blocked() => {
-                    tracing::warn!("the broker holds publishers back; waiting");
+                    tracing::warn!("the broker blocks publishers; waiting");
                 }
                 Err(_) => {
                     return Err(Lost(format!(
@@ -244,7 +246,9 @@ impl LapinOutbox {
             Confirmation::Ack(None) => Ok(Published::Confirmed),
             Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => Ok(Published::Unroutable),
             Confirmation::Nack(None) => Ok(Published::Refused),
-            Confirmation::NotRequested => Err(Lost("the channel does not confirm".to_owned())),
+            Confirmation::NotRequested => {
+                Err(Lost("the channel is not in confirm mode".to_owned()))
+            }
         }
     }
 }

@@ -46,7 +46,10 @@ impl Greeter {
             let owners = match self.owners().await {
                 Ok(owners) => owners,
                 Err(error) => {
-                    tracing::debug!(error, "nobody greeted: owners are not known");
+                    tracing::debug!(
+                        error,
+                        "no greetings sent: the owners of partitions are unknown"
+                    );
                     continue;
                 }
             };
@@ -54,7 +57,7 @@ impl Greeter {
                 let queue = Names::default().replies(&owner);
                 let to = ReplyAddress::new(queue.clone(), has_exchange);
                 if let Err(lost) = outbox.answer(&to, self.properties(), Vec::new()).await {
-                    tracing::debug!(%queue, %lost, "not greeted");
+                    tracing::debug!(%queue, %lost, "greeting not delivered");
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! The life of one job: taken, parsed, computed, answered, settled.
 //!
 //! A job is acknowledged only once the broker has its answer, or nobody wants the answer any more. A message that is
-//! not a valid job is answered with a refusal, or dropped if it does not say whom to answer. The broker redelivers
+//! not a valid job is answered with a refusal, or dropped if it does not say where to send the reply. The broker redelivers
 //! whatever cannot be settled.
 
 use std::fmt;
@@ -192,15 +192,15 @@ impl JobHandler {
             Err(panic) => Err((MALFORMED_JOB, panic)),
         };
         let Some(reply_to) = ReplyAddress::of(&properties) else {
-            let detail = "it does not say whom to answer";
-            no_job(&properties, detail, "message is no job; it is dropped");
+            let detail = "it does not say where to send the reply";
+            no_job(&properties, detail, "message dropped: it is not a job");
             settle.ack().await?;
             return Ok(JobEnd::Malformed);
         };
         let answer = match parsed {
             Ok(parts) => self.answer(parts, deadline).await,
             Err((reason, detail)) => {
-                no_job(&properties, &detail, "message is refused");
+                no_job(&properties, &detail, "message refused");
                 let reason = reason.to_owned();
                 let refused = Reply::Refused(JobRefusal { reason, detail });
                 Ok((encode_reply(&refused), JobEnd::Malformed))
@@ -235,11 +235,12 @@ impl JobHandler {
             Ok(named) => named,
             Err(Unread::Missing(missing)) => {
                 let (domain, blocks) = (parts.domain(), some_of(&missing));
-                tracing::warn!(%domain, blocks, "blocks asked for again");
+                tracing::warn!(%domain, blocks, "blocks not in the store; the sender must store them again");
                 return Ok((missing_blocks(&missing), JobEnd::Failed));
             }
             Err(Unread::TooLarge(bytes)) => {
-                let why = format!("its blocks take {bytes} bytes, of at most {BLOCK_BYTES}");
+                let why =
+                    format!("its blocks take {bytes} bytes; at most {BLOCK_BYTES} are allowed");
                 return Ok(refusal(parts.domain(), why));
             }
         };
@@ -353,7 +354,7 @@ impl JobHandler {
 
 /// The answer to an invalid job whose message could be parsed.
 fn refusal(domain: &DomainName, detail: String) -> (EncodedReply, JobEnd) {
-    tracing::error!(%domain, why = detail, "job is refused");
+    tracing::error!(%domain, why = detail, "job refused");
     let reason = MALFORMED_JOB.to_owned();
     let refused = Reply::Refused(JobRefusal { reason, detail });
     (encode_reply(&refused), JobEnd::Malformed)

@@ -132,7 +132,7 @@ fn run(flags: &config::Flags) -> Result<(), ExitError> {
         .thread_name("kindred-worker-io")
         .enable_all()
         .build()
-        .map_err(|error| ExitError::failed(format!("no threads: {error}")))?;
+        .map_err(|error| ExitError::failed(format!("cannot start threads: {error}")))?;
     let done = runtime.block_on(work(&config, worker, name, status));
     // A computation whose result nobody waits for must not delay the exit.
     runtime.shutdown_background();
@@ -147,7 +147,8 @@ fn worker(config: &Config) -> Result<Worker, ExitError> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let pool = pool(threads).map_err(|error| ExitError::failed(format!("no threads: {error}")))?;
+    let pool = pool(threads)
+        .map_err(|error| ExitError::failed(format!("cannot start threads: {error}")))?;
     let models = Models::new(Arc::new(vectors));
     Ok(Worker::new(models, kernel, Arc::new(pool)))
 }
@@ -221,7 +222,8 @@ async fn work(
 /// Broadcasts SIGTERM and SIGINT.
 fn stop_on_signal(status: Arc<WorkerStatus>) -> Result<Stop, ExitError> {
     let listen = |kind| {
-        signal(kind).map_err(|error| ExitError::failed(format!("signals cannot be heard: {error}")))
+        signal(kind)
+            .map_err(|error| ExitError::failed(format!("cannot listen for signals: {error}")))
     };
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
@@ -278,7 +280,7 @@ async fn probe(blocks: &Blocks) {
 fn read_block(bytes: &[u8], hash: &wire::BlockHash) -> Result<kindred_shared::Block, String> {
     let found = wire::hash_of(bytes);
     if found != *hash {
-        return Err(format!("its bytes are of {}", wire::hex(&found)));
+        return Err(format!("its content has the hash {}", wire::hex(&found)));
     }
     wire::decode_block(bytes).map_err(|error| error.to_string())
 }

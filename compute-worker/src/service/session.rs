@@ -100,7 +100,7 @@ async fn session(
         biased;
         () = stopped(stop) => {
             broker.cancel().await;
-            tracing::info!(jobs = hands.in_hand.len(), "finishing what is in hand");
+            tracing::info!(jobs = hands.in_hand.len(), "finishing the jobs in hand");
             finish(&mut hands.in_hand, DRAIN).await;
             return Ok(());
         }
@@ -154,7 +154,7 @@ impl Hands {
                 },
                 _ = self.look.tick() => {
                     if !broker.stands() {
-                        return Err(Lost("a connection is gone".to_owned()));
+                        return Err(Lost("a connection was lost".to_owned()));
                     }
                 }
             }
@@ -178,9 +178,12 @@ impl Hands {
                 News::Job(kind, delivery) => self.handle(kind, *delivery),
                 News::Done => {}
                 News::End(kind) => {
-                    return Err(Lost(format!("the queue of {} jobs is gone", kind.word())));
+                    return Err(Lost(format!(
+                        "the consumer of {} jobs has ended",
+                        kind.word()
+                    )));
                 }
-                News::AllEnded => return Err(Lost("no queue is left".to_owned())),
+                News::AllEnded => return Err(Lost("all consumers have ended".to_owned())),
             }
         }
     }
@@ -202,7 +205,7 @@ impl Hands {
         }
         for Suspect { kind, delivery } in in_turn(suspects) {
             let id = delivery.properties.correlation_id().clone();
-            tracing::info!(?id, kind = kind.word(), "a job that came again, alone");
+            tracing::info!(?id, kind = kind.word(), "redelivered job runs alone");
             self.handle(kind, delivery);
             while !self.in_hand.is_empty() {
                 self.news(broker).await?;
@@ -218,7 +221,10 @@ impl Hands {
 async fn finish(in_hand: &mut JoinSet<JobEnd>, longest: Duration) {
     let all = async { while in_hand.join_next().await.is_some() {} };
     if tokio::time::timeout(longest, all).await.is_err() {
-        tracing::warn!(jobs = in_hand.len(), "jobs given back unfinished");
+        tracing::warn!(
+            jobs = in_hand.len(),
+            "unfinished jobs returned to the broker"
+        );
     }
     in_hand.shutdown().await;
 }

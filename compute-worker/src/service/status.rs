@@ -29,7 +29,7 @@ pub(crate) enum JobEnd {
     Orphaned,
     /// Its deadline passed: not computed, or computed in vain.
     Expired,
-    /// Not a valid job, or of an unknown protocol: refused, or dropped if it did not say whom to answer.
+    /// Not a valid job, or of an unknown protocol: refused, or dropped if it did not say where to send the reply.
     Malformed,
     /// The connection to the broker was lost; the job will be redelivered.
     Lost,
@@ -110,7 +110,7 @@ impl WorkerStatus {
         const CANNOT_FAIL: &str = "names and labels are constants and each is registered once";
         let registry = Registry::new();
         let jobs = IntCounterVec::new(
-            Opts::new("kindred_worker_jobs_total", "Jobs by how they ended"),
+            Opts::new("kindred_worker_jobs_total", "Jobs by outcome"),
             &["end"],
         )
         .expect(CANNOT_FAIL);

@@ -1,4 +1,4 @@
-//! Decides whose job is computed next. A few jobs are computed at once; among the waiting ones, domains take turns by
+//! Decides which domain's job is computed next. A few jobs are computed at once; among the waiting ones, domains take turns by
 //! the time that their jobs take. The jobs may come from several services.
 //!
 //! Memory: the jobs in hand, limited by the broker's prefetch per queue.
@@ -12,10 +12,10 @@ use tokio::sync::oneshot;
 
 /// Grants turns to compute. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Turns(Arc<Mutex<State>>);
+pub(crate) struct Turns(Arc<Mutex<TurnQueue>>);
 
-struct State {
-    /// Turns not granted. While there are any, nobody waits.
+struct TurnQueue {
+    /// Free turns. While there are any, no job waits.
     free: usize,
     waiting: FairQueue<DomainName, oneshot::Sender<Turn>>,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Turn(Turns);
 impl Turns {
     /// Grants at most `together` turns at a time.
     pub(crate) fn new(together: usize) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        Self(Arc::new(Mutex::new(TurnQueue {
             free: together,
             waiting: FairQueue::default(),
         })))
@@ -49,7 +49,7 @@ impl Turns {
         };
         given
             .await
-            .expect("who waits is there until it is its turn")
+            .expect("a job that waits is in the queue until its turn")
     }
 
     fn pass_on(&self) {
@@ -66,7 +66,7 @@ impl Turns {
     }
 
     /// Code under the lock cannot panic, so the data behind a poisoned lock is intact.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TurnQueue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -112,7 +112,7 @@ mod tests {
         domains.iter().map(wait).collect()
     }
 
-    /// Those that had a turn, which ends here.
+    /// The domains whose turn has come. Their turns end here.
     fn had(waits: &mut Vec<Wait<'_>>) -> Vec<&'static str> {
         let mut had = Vec::new();
         let mut turns = Vec::new();

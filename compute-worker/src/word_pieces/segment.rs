@@ -24,7 +24,8 @@ struct Way {
 /// Buffers for segmenting, reused for each word.
 #[derive(Debug, Default)]
 pub(crate) struct Segmenter {
-    word: Vec<u8>,
+    /// With its mark.
+    word: String,
     ways: Vec<Way>,
     pieces: Vec<usize>,
 }
@@ -37,8 +38,8 @@ impl Segmenter {
         self.pieces.clear();
         let bare = word.chars().next().is_some_and(is_unspaced);
         self.word.clear();
-        self.word.extend_from_slice(BEGIN.as_bytes());
-        self.word.extend_from_slice(word.as_bytes());
+        self.word.push_str(BEGIN);
+        self.word.push_str(word);
         let whole = [bare.then_some(BEGIN.len()), Some(0)];
         for from in whole.into_iter().flatten() {
             if let Some(piece) = table.find(&self.word[from..]) {
@@ -62,17 +63,29 @@ impl Segmenter {
         for (start, character) in word.char_indices() {
             let base = self.ways[start].cost;
             let next = start + character.len_utf8();
-            let last = word.len().min(start + table.longest());
-            for end in (next..=last).filter(|&end| word.is_char_boundary(end)) {
-                let begin = BEGIN.len();
-                if start == 0 {
-                    // The marked piece comes first: of two segmentations of equal cost the first
-                    // one stays.
-                    self.take(table, 0, begin + end, end, base);
+            let ways = &mut self.ways;
+            let mut take = |piece: usize, end: usize, base: f32| {
+                let cost = base + table.cost(piece);
+                if cost < ways[end].cost {
+                    ways[end] = Way {
+                        cost,
+                        start: start as u32,
+                        piece: Some(piece as u32),
+                    };
                 }
-                let extra = if start == 0 && !bare { BARE_COST } else { 0.0 };
-                self.take(table, begin + start, begin + end, end, base + extra);
+            };
+            if start == 0 {
+                // Marked pieces come first: of two segmentations of equal cost the first one stays.
+                table.find_beginnings(&self.word, |end, piece| {
+                    if end > BEGIN.len() {
+                        take(piece, end - BEGIN.len(), base);
+                    }
+                });
             }
+            let extra = if start == 0 && !bare { BARE_COST } else { 0.0 };
+            table.find_beginnings(&word[start..], |end, piece| {
+                take(piece, start + end, base + extra);
+            });
             if base + UNKNOWN_COST < self.ways[next].cost {
                 self.ways[next] = Way {
                     cost: base + UNKNOWN_COST,
@@ -89,22 +102,6 @@ impl Segmenter {
         }
         self.pieces.reverse();
         self.ways[word.len()].cost
-    }
-
-    /// Extends a segmentation by the piece `word[from..to]` up to `end`, if that is the best way
-    /// there so far.
-    fn take(&mut self, table: &WordPieces, from: usize, to: usize, end: usize, base: f32) {
-        let Some(piece) = table.find(&self.word[from..to]) else {
-            return;
-        };
-        let cost = base + table.cost(piece);
-        if cost < self.ways[end].cost {
-            self.ways[end] = Way {
-                cost,
-                start: from.saturating_sub(BEGIN.len()) as u32,
-                piece: Some(piece as u32),
-            };
-        }
     }
 }
 
@@ -148,7 +145,7 @@ mod tests {
         let (pieces, found) = segmenter.segment(&table, word);
         let expected: Vec<usize> = expected
             .iter()
-            .map(|text| table.find(text.as_bytes()).unwrap())
+            .map(|text| table.find(text).unwrap())
             .collect();
         assert_eq!((pieces, found), (&*expected, cost), "{word}");
     }
@@ -175,7 +172,62 @@ mod tests {
         segments("", &[], 0.0);
     }
 
+    /// Tries every substring of a word.
+    fn by_all_substrings(table: &WordPieces, word: &str) -> (Vec<usize>, f32) {
+        let bare = word.chars().next().is_some_and(is_unspaced);
+        let marked = format!("{BEGIN}{word}");
+        let whole = [bare.then_some(word), Some(marked.as_str())];
+        let mut whole = whole.into_iter().flatten();
+        if let Some(piece) = whole.find_map(|text| table.find(text)) {
+            return (vec![piece], table.cost(piece));
+        }
+        // Of the best way to each position: its cost, where its last piece begins, and the piece.
+        let mut ways = vec![(f32::INFINITY, 0, None); word.len() + 1];
+        ways[0].0 = 0.0;
+        for (start, character) in word.char_indices() {
+            let base = ways[start].0;
+            for (at, last) in word[start..].char_indices() {
+                let end = start + at + last.len_utf8();
+                let mut take = |text: &str, base: f32| {
+                    if let Some(piece) = table.find(text) {
+                        let cost = base + table.cost(piece);
+                        if cost < ways[end].0 {
+                            ways[end] = (cost, start, Some(piece));
+                        }
+                    }
+                };
+                if start == 0 {
+                    take(&marked[..BEGIN.len() + end], base);
+                }
+                let extra = if start == 0 && !bare { BARE_COST } else { 0.0 };
+                take(&word[start..end], base + extra);
+            }
+            let next = start + character.len_utf8();
+            if base + UNKNOWN_COST < ways[next].0 {
+                ways[next] = (base + UNKNOWN_COST, start, None);
+            }
+        }
+        let (mut pieces, mut end) = (Vec::new(), word.len());
+        while end > 0 {
+            pieces.extend(ways[end].2);
+            end = ways[end].1;
+        }
+        pieces.reverse();
+        (pieces, ways[word.len()].0)
+    }
+
     proptest! {
+        /// With the table compiled in.
+        #[test]
+        fn no_better_pieces_are_missed(
+            word in "[a-zäöüß]{1,24}|[а-я]{1,16}|[一-龥ぁ-んァ-ヶ]{1,6}|[가-힣]{1,6}|[ء-ي]{1,12}|\\PC{0,16}",
+        ) {
+            let table = WordPieces::builtin();
+            let mut segmenter = Segmenter::default();
+            let (pieces, cost) = segmenter.segment(table, &word);
+            prop_assert_eq!((pieces.to_vec(), cost), by_all_substrings(table, &word));
+        }
+
         #[test]
         fn any_word_has_pieces_or_none(words in proptest::collection::vec("\\PC{0,40}|[nachtzug東京都]{0,40}", 1..4)) {
             let table = table();

@@ -20,7 +20,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::OnceLock;
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+use xxhash_rust::xxh3::xxh3_128;
 
 /// The table compiled in; see tables/NOTICE.md for its origin.
 const BUILTIN: &[u8] = include_bytes!("../../tables/text-2.pieces");
@@ -34,13 +34,15 @@ const MAX_DIMENSION: usize = 4_096;
 const COST_UNIT: f32 = 1.0 / 2_048.0;
 /// The stored value that means 0.
 const ZERO: i32 = 8;
+/// Bits per text for the beginnings of texts: with them, about one in 13 that none begins with seems to be one.
+const BITS_PER_TEXT: usize = 16;
 
 /// Why bytes are not a table of word pieces.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TableError {
     /// They begin differently.
-    #[error("is no table of word pieces; make one with compute-worker/tables/make")]
+    #[error("is not a table of word pieces; make one with compute-worker/tables/make")]
     Foreign,
     /// They are inconsistent.
     #[error("is damaged: {0}; make it again with compute-worker/tables/make")]
@@ -49,7 +51,7 @@ pub enum TableError {
 
 /// Vectors of word pieces, each found by one or more texts.
 ///
-/// Memory besides the bytes themselves: about 16 bytes per text.
+/// Memory besides the bytes themselves: about 20 bytes per text.
 pub struct WordPieces {
     bytes: Cow<'static, [u8]>,
     dimension: usize,
@@ -63,6 +65,8 @@ pub struct WordPieces {
     ends: Vec<u32>,
     /// Number of a text plus 1, or 0 if free. The length is a power of two; at most half are used.
     slots: Vec<u32>,
+    /// A Bloom filter of the beginnings of all texts, whole characters each. The length is a power of two.
+    beginnings: Vec<u64>,
     longest: usize,
     fingerprint: u128,
 }
@@ -88,7 +92,7 @@ impl WordPieces {
         let number = |at: usize| u32_at(&bytes, 4 + 4 * at) as usize;
         let (dimension, rows, count, text_bytes) = (number(0), number(1), number(2), number(3));
         if !(2..=MAX_DIMENSION).contains(&dimension) || !dimension.is_multiple_of(2) {
-            return Err(TableError::Damaged("its rows have no length that can be"));
+            return Err(TableError::Damaged("its rows have an impossible length"));
         }
         // None of these numbers is above 2^32, so no sum or product of them overflows 64 bits.
         let scales = HEADER_BYTES as u64 + rows as u64 * (dimension as u64 / 2);
@@ -97,7 +101,7 @@ impl WordPieces {
         let lengths = costs + 2 * count as u64;
         let texts = lengths + count as u64;
         if texts + text_bytes as u64 != bytes.len() as u64 {
-            return Err(TableError::Damaged("its length is not what it says"));
+            return Err(TableError::Damaged("its length differs from its header"));
         }
         // Both are at most the size of what is in memory.
         let (lengths, texts) = (lengths as usize, texts as usize);
@@ -108,7 +112,9 @@ impl WordPieces {
             ends.push(end);
         }
         if end as usize != text_bytes {
-            return Err(TableError::Damaged("its texts are not as long as it says"));
+            return Err(TableError::Damaged(
+                "the length of its texts differs from its header",
+            ));
         }
         let mut table = Self {
             dimension,
@@ -118,6 +124,7 @@ impl WordPieces {
             costs: costs as usize,
             texts,
             slots: vec![0; (2 * count).next_power_of_two()],
+            beginnings: vec![0; (count * BITS_PER_TEXT / 64).next_power_of_two()],
             longest: usize::from(bytes[lengths..texts].iter().copied().max().unwrap_or(0)),
             ends,
             fingerprint: xxh3_128(&bytes),
@@ -129,22 +136,31 @@ impl WordPieces {
 
     /// Fills the slots, and checks everything that look-ups rely on.
     fn index(&mut self) -> Result<(), TableError> {
+        let mut beginnings = Vec::new();
         for text in 0..self.ends.len() {
-            let bytes = self.text(text);
-            if std::str::from_utf8(bytes).is_err() {
+            let Ok(characters) = std::str::from_utf8(self.text(text)) else {
                 return Err(TableError::Damaged("a text is not UTF-8"));
+            };
+            let mut hash = Hash::EMPTY;
+            for character in characters.chars() {
+                hash = hash.with(character);
+                beginnings.push(hash);
             }
             if self.row(text) >= self.rows {
                 return Err(TableError::Damaged("a text has no row"));
             }
-            match self.slot(bytes) {
-                Ok(_) => return Err(TableError::Damaged("a text is there twice")),
+            match self.slot(hash, characters) {
+                Ok(_) => return Err(TableError::Damaged("a text occurs twice")),
                 Err(free) => self.slots[free] = text as u32 + 1,
+            }
+            for beginning in beginnings.drain(..) {
+                let (word, bit) = self.bit(beginning);
+                self.beginnings[word] |= bit;
             }
         }
         for row in 0..self.rows {
             if !self.scale(row).is_finite() {
-                return Err(TableError::Damaged("a scale is no finite number"));
+                return Err(TableError::Damaged("a scale is not a finite number"));
             }
         }
         Ok(())
@@ -170,14 +186,26 @@ impl WordPieces {
         format!("{:032x}", self.fingerprint)
     }
 
-    /// Length of the longest text, in bytes.
-    pub(super) fn longest(&self) -> usize {
-        self.longest
+    /// The number of a text.
+    pub(super) fn find(&self, text: &str) -> Option<usize> {
+        let hash = text.chars().fold(Hash::EMPTY, Hash::with);
+        self.slot(hash, text).ok()
     }
 
-    /// The number of a text.
-    pub(super) fn find(&self, text: &[u8]) -> Option<usize> {
-        self.slot(text).ok()
+    /// Calls `found` with the end and the number of every text that a word begins with, from the shortest on.
+    pub(super) fn find_beginnings(&self, word: &str, mut found: impl FnMut(usize, usize)) {
+        let (mut hash, mut end) = (Hash::EMPTY, 0);
+        for character in word.chars() {
+            hash = hash.with(character);
+            end += character.len_utf8();
+            let (part, bit) = self.bit(hash);
+            if end > self.longest || self.beginnings[part] & bit == 0 {
+                break;
+            }
+            if let Ok(text) = self.slot(hash, &word[..end]) {
+                found(end, text);
+            }
+        }
     }
 
     /// −ln p of a text.
@@ -215,17 +243,43 @@ impl WordPieces {
         &self.bytes[self.texts + start as usize..self.texts + self.ends[text] as usize]
     }
 
+    /// Where a beginning is in the filter.
+    fn bit(&self, beginning: Hash) -> (usize, u64) {
+        let bit = beginning.number();
+        ((bit / 64) & (self.beginnings.len() - 1), 1 << (bit % 64))
+    }
+
     /// The number of a text, or the slot where it would go.
-    fn slot(&self, text: &[u8]) -> Result<usize, usize> {
+    fn slot(&self, hash: Hash, text: &str) -> Result<usize, usize> {
         let mask = self.slots.len() - 1;
-        let mut slot = xxh3_64(text) as usize & mask;
+        let mut slot = hash.number() & mask;
         loop {
             match self.slots[slot] {
                 0 => return Err(slot),
-                taken if self.text(taken as usize - 1) == text => return Ok(taken as usize - 1),
+                taken if self.text(taken as usize - 1) == text.as_bytes() => {
+                    return Ok(taken as usize - 1);
+                }
                 _ => slot = (slot + 1) & mask,
             }
         }
+    }
+}
+
+/// A hash of a text, made character by character: FNV-1a of its characters.
+#[derive(Debug, Clone, Copy)]
+struct Hash(u64);
+
+impl Hash {
+    const EMPTY: Self = Self(0xcbf2_9ce4_8422_2325);
+
+    fn with(self, character: char) -> Self {
+        let mixed = self.0 ^ u64::from(u32::from(character));
+        Self(mixed.wrapping_mul(0x0000_0100_0000_01b3))
+    }
+
+    /// 32 bits that depend on all others.
+    fn number(self) -> usize {
+        (self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize
     }
 }
 
@@ -308,14 +362,13 @@ pub(crate) mod tests {
     fn rows_are_read_as_they_were_written() {
         let table = WordPieces::new(small().into()).unwrap();
         assert_eq!((table.dimension(), table.rows(), table.texts()), (4, 3, 3));
-        let night = table.find("▁night".as_bytes()).unwrap();
+        let night = table.find("▁night").unwrap();
         assert_eq!(table.cost(night), 9.5);
         let mut sums = [1.0; 4];
         table.add(night, 2.0, &mut sums);
         assert_eq!(sums, [1.5, 0.0, 2.5, -3.0]);
-        assert_eq!(table.find(b"night"), None);
-        assert_eq!(table.find(b""), None);
-        assert_eq!(table.longest(), 8);
+        assert_eq!(table.find("night"), None);
+        assert_eq!(table.find(""), None);
     }
 
     #[test]
@@ -350,8 +403,8 @@ pub(crate) mod tests {
         }
         let (row_of, scales) = (HEADER_BYTES + 3 * 2 + 3 * 2, HEADER_BYTES + 3 * 2);
         for (at, value, words) in [
-            (4, 0, "rows have no length"),
-            (4, 3, "rows have no length"),
+            (4, 0, "impossible length"),
+            (4, 3, "impossible length"),
             (row_of, 9, "no row"),
             (scales + 1, 0x7c, "finite"),
             (row_of + 3 * 6, 250, "texts"),
@@ -372,8 +425,33 @@ pub(crate) mod tests {
         assert_eq!(table.dimension(), 128);
         assert!(table.texts() > 100_000, "{table:?}");
         for word in ["▁night", "▁nacht", "▁nuit", "▁ночь", "▁noche", "夜"] {
-            assert!(table.find(word.as_bytes()).is_some(), "{word}");
+            assert!(table.find(word).is_some(), "{word}");
         }
+    }
+
+    #[test]
+    fn every_text_that_a_word_begins_with_is_found() {
+        let table = WordPieces::builtin();
+        for word in [
+            "▁nightwatchman",
+            "▁nachtzugverbindungen",
+            "ночные",
+            "東京都庁",
+            "ß",
+            "",
+            "zzzzqqq",
+        ] {
+            let ends = word.char_indices().map(|(at, c)| at + c.len_utf8());
+            let expected: Vec<_> = ends
+                .filter_map(|end| Some((end, table.find(&word[..end])?)))
+                .collect();
+            let mut found = Vec::new();
+            table.find_beginnings(word, |end, text| found.push((end, text)));
+            assert_eq!(found, expected, "{word}");
+        }
+        let mut found = 0;
+        table.find_beginnings("▁nightwatchman", |_, _| found += 1);
+        assert!(found > 2);
     }
 
     proptest! {

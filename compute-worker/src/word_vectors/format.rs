@@ -76,7 +76,7 @@ impl FromStr for Format {
             .find(|(_, name)| *name == text)
             .map(|(format, _)| *format)
             .ok_or_else(|| {
-                format!("{text:?} is no format; known are finalfusion, fasttext, word2vec, text")
+                format!("{text:?} is not a format; use finalfusion, fasttext, word2vec or text")
             })
     }
 }

@@ -70,7 +70,7 @@ impl FromStr for Quantizer {
             .and_then(|count| count.parse().ok())
             .filter(|&count| count > 0)
             .map(Self::Product)
-            .ok_or_else(|| format!("{text:?} is no quantiser; known are pq25, pq50, … and none"))
+            .ok_or_else(|| format!("{text:?} is not a quantiser; use pq25, pq50, … or none"))
     }
 }
 
@@ -154,7 +154,7 @@ pub enum PrepareError {
     NoWords(PathBuf),
     /// Removing the components would leave nothing of the vectors.
     #[error(
-        "the vectors have {0} values; more than the {REMOVED_COMPONENTS} components that are removed are needed"
+        "the vectors have {0} values; they need more than the {REMOVED_COMPONENTS} components that are removed"
     )]
     TooShort(usize),
     /// The sub-quantisers do not divide the dimension evenly.
@@ -169,7 +169,9 @@ pub enum PrepareError {
         quantizers: usize,
     },
     /// There are too few words to train a quantiser.
-    #[error("{0} words are too few to quantise: 256 are needed; store them without (none)")]
+    #[error(
+        "{0} words are too few to quantise: at least 256 are needed; choose none to store them unquantised"
+    )]
     TooFew(usize),
     /// The quantiser failed.
     #[error("the vectors could not be quantised: {0}")]

@@ -200,7 +200,7 @@ impl Kept<'_> {
     fn set_dimension(&mut self, dimension: usize) -> Result<(), SourceError> {
         if !(1..=MAX_DIMENSION).contains(&dimension) {
             return Err(self.malformed(format!(
-                "vectors have {dimension} values; 1 to {MAX_DIMENSION} are understood"
+                "vectors have {dimension} values; 1 to {MAX_DIMENSION} are supported"
             )));
         }
         self.source.dimension = dimension;
@@ -393,7 +393,7 @@ fn guarded<T>(
         }),
         Err(_) => Err(SourceError::Malformed {
             format,
-            detail: "its parts contradict each other".to_owned(),
+            detail: "its parts are inconsistent".to_owned(),
         }),
     }
 }

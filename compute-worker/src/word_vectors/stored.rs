@@ -32,7 +32,7 @@ pub enum ReadError {
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
     /// It does not begin like a finalfusion file.
-    #[error("is no finalfusion file of version 0; make one with `kindred vectors prepare`")]
+    #[error("is not a finalfusion file of version 0; make one with `kindred vectors prepare`")]
     Foreign,
     /// A finalfusion file with parts that extraction does not use.
     #[error("has {0}; make it again with `kindred vectors prepare`")]
@@ -41,7 +41,7 @@ pub enum ReadError {
     #[error("is damaged: {0}")]
     Damaged(&'static str),
     /// It is too large for the memory of this machine.
-    #[error("needs {0} bytes of memory that are not there")]
+    #[error("needs {0} bytes of memory, more than is available")]
     Memory(u64),
 }
 
@@ -77,7 +77,7 @@ pub(super) fn read(reader: impl Read, length: u64) -> Result<Stored, ReadError> 
     let (mut words, mut rows, mut norms) = (None, None, None);
     for chunk in chunks {
         if input.u32()? != chunk {
-            return Err(ReadError::Damaged("a part is not what the header says"));
+            return Err(ReadError::Damaged("a part differs from the header"));
         }
         let bytes = input.u64()?;
         match chunk {
@@ -86,17 +86,19 @@ pub(super) fn read(reader: impl Read, length: u64) -> Result<Stored, ReadError> 
             PLAIN_ROWS => rows = Some(input.plain_rows()?),
             QUANTISED_ROWS => rows = Some(input.quantised_rows()?),
             NORMS => norms = Some(input.norms()?),
-            _ => return Err(ReadError::Unsupported("words made of parts of words")),
+            _ => return Err(ReadError::Unsupported("words that consist of subwords")),
         }
     }
     let (text, ends) = words.ok_or(ReadError::Damaged("it has no words"))?;
     let (dimension, mut rows) = rows.ok_or(ReadError::Damaged("it has no vectors"))?;
     if ends.is_empty() || rows.len() != ends.len() * dimension {
-        return Err(ReadError::Damaged("it has not one vector a word"));
+        return Err(ReadError::Damaged(
+            "the numbers of words and vectors differ",
+        ));
     }
     if let Some(norms) = norms {
         if norms.len() != ends.len() {
-            return Err(ReadError::Damaged("it has not one norm a word"));
+            return Err(ReadError::Damaged("the numbers of words and norms differ"));
         }
         scale(&mut rows, dimension, &norms);
     }
@@ -213,7 +215,7 @@ impl<R: Read> Input<R> {
         if (1..=MAX_DIMENSION).contains(&dimension) {
             Ok(dimension)
         } else {
-            Err(ReadError::Damaged("a vector has no or over 4,096 values"))
+            Err(ReadError::Damaged("vectors must have 1 to 4,096 values"))
         }
     }
 
@@ -256,7 +258,7 @@ impl<R: Read> Input<R> {
             return Err(ReadError::Unsupported("rotated vectors"));
         }
         if codes == 0 || !dimension.is_multiple_of(codes) || !(1..=256).contains(&centroids) {
-            return Err(ReadError::Damaged("its quantiser contradicts itself"));
+            return Err(ReadError::Damaged("its quantiser is inconsistent"));
         }
         let part = dimension / codes;
         let table = self.floats((centroids * dimension) as u64)?;

@@ -73,7 +73,7 @@ impl WordVectors {
                 || folding.fold(word) == word
         });
         if !is_folded {
-            self.table = self.table.renamed(|word| folding.fold(word));
+            self.table = self.table.renamed(|word| folding.fold(word).into_owned());
         }
         self
     }
@@ -143,7 +143,7 @@ impl WordTable {
         };
         for rank in 0..table.ends.len() {
             match table.find(table.word(rank)) {
-                Ok(_) => return Err(ReadError::Damaged("a word is there twice")),
+                Ok(_) => return Err(ReadError::Damaged("a word occurs twice")),
                 Err(free) => {
                     table.slots[free] = u32::try_from(rank + 1)
                         .map_err(|_| ReadError::Damaged("it has over 2^32 words"))?;
@@ -205,7 +205,7 @@ impl WordTable {
 #[non_exhaustive]
 pub enum VectorsError {
     /// The name of the language.
-    #[error("{0:?} names no language: letters, digits and '-' only, as in \"de\"")]
+    #[error("{0:?} is not the name of a language: use letters, digits and '-' only, as in \"de\"")]
     Language(String),
     /// The file.
     #[error("word vectors of language {language}: {path} {error}")]

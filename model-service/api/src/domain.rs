@@ -12,7 +12,8 @@ use crate::activity::Freshness;
 /// What a domain is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+#[schema(as = State)]
+pub enum DomainState {
     /// It is not loaded: nothing happens.
     Asleep,
     /// Its lists are being read or computed again.
@@ -35,7 +36,7 @@ pub enum State {
     Unowned,
 }
 
-impl State {
+impl DomainState {
     /// Its name.
     pub fn word(self) -> &'static str {
         match self {
@@ -53,7 +54,7 @@ impl State {
     }
 }
 
-impl fmt::Display for State {
+impl fmt::Display for DomainState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.word())
     }
@@ -69,7 +70,7 @@ pub struct DomainAnswer {
     #[schema(value_type = String, example = "words-1")]
     pub model: ModelName,
     /// What it is doing.
-    pub state: State,
+    pub state: DomainState,
     /// True if no event, open window or job is pending: every list is exact and stored.
     pub quiet: bool,
     /// Live items.
@@ -245,11 +246,15 @@ mod tests {
 
     #[test]
     fn a_state_is_written_as_its_word() {
-        for state in [State::Asleep, State::BackingOff, State::Unowned] {
+        for state in [
+            DomainState::Asleep,
+            DomainState::BackingOff,
+            DomainState::Unowned,
+        ] {
             let written = format!("\"{state}\"");
             assert_eq!(serde_json::to_string(&state).expect("JSON"), written);
             assert_eq!(
-                serde_json::from_str::<State>(&written).expect("JSON"),
+                serde_json::from_str::<DomainState>(&written).expect("JSON"),
                 state
             );
         }

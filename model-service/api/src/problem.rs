@@ -18,13 +18,13 @@ macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident: $word:literal, $status:literal, $title:literal;)+) => {
         /// A kind of problem: the stable word in its `type`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Kind {
+        pub enum ProblemKind {
             /// The event is refused.
             Refused(Reason),
             $($(#[$doc])* $kind,)+
         }
 
-        impl Kind {
+        impl ProblemKind {
             /// All kinds, for documentation.
             pub const ALL: &[Self] = &[
                 Self::Refused(Reason::InvalidJson),
@@ -125,7 +125,7 @@ fn of_refused(reason: Reason) -> (u16, &'static str) {
     }
 }
 
-impl Kind {
+impl ProblemKind {
     /// The stable word.
     pub fn word(self) -> &'static str {
         self.row().0
@@ -246,7 +246,7 @@ impl ToSchema for Problem {
 
 impl Problem {
     /// A problem with the usual status of its kind. `detail` says what is wrong and how to fix it.
-    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+    pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         Self {
             kind: kind.uri(),
             title: kind.title().into(),
@@ -272,10 +272,10 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_own_word_and_title() {
-        let words: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.word()).collect();
-        let titles: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.title()).collect();
-        assert_eq!(words.len(), Kind::ALL.len());
-        assert_eq!(titles.len(), Kind::ALL.len());
+        let words: BTreeSet<_> = ProblemKind::ALL.iter().map(|kind| kind.word()).collect();
+        let titles: BTreeSet<_> = ProblemKind::ALL.iter().map(|kind| kind.title()).collect();
+        assert_eq!(words.len(), ProblemKind::ALL.len());
+        assert_eq!(titles.len(), ProblemKind::ALL.len());
         assert!(
             !titles.contains("The event is refused"),
             "a reason without a title"
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_problem_is_read_as_it_was_written() {
-        let plain = Problem::new(Kind::NotReady, "store: opening");
+        let plain = Problem::new(ProblemKind::NotReady, "store: opening");
         let broken_off = Problem {
             batch: Some(BrokenOff {
                 resend_from_line: 3,
@@ -293,7 +293,7 @@ mod tests {
                     ..BatchAnswer::default()
                 },
             }),
-            ..Problem::new(Kind::NotStored, "the disk is full")
+            ..Problem::new(ProblemKind::NotStored, "the disk is full")
         };
         for problem in [plain, broken_off] {
             let written = serde_json::to_string(&problem).expect("JSON");

@@ -17,7 +17,7 @@ pub struct BlockKey(u64);
 
 /// A row of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Place {
+pub struct BlockRow {
     /// The block.
     pub block: BlockKey,
     /// Its row.
@@ -102,12 +102,12 @@ impl Blocks {
     }
 
     /// The feature of a row.
-    pub fn feature(&self, place: Place) -> Feature {
+    pub fn feature(&self, place: BlockRow) -> Feature {
         self.get(place.block).block.feature(place.row as usize)
     }
 
     /// The space of a row.
-    pub fn space(&self, place: Place) -> &Space {
+    pub fn space(&self, place: BlockRow) -> &Space {
         self.get(place.block).block.space()
     }
 
@@ -132,7 +132,7 @@ impl Blocks {
     }
 
     /// Marks a row as no longer the feature of its item.
-    pub fn retire(&mut self, place: Place) {
+    pub fn retire(&mut self, place: BlockRow) {
         if let Some(resident) = self.residents.get_mut(&place.block) {
             Arc::make_mut(&mut resident.live).remove(place.row as usize);
         }
@@ -169,7 +169,7 @@ impl Blocks {
     /// Merges small and sparsely live blocks of a space, so that there are few; returns where rows
     /// moved. Blocks grow like the digits of a counter, so each row is copied a logarithmic number
     /// of times.
-    pub fn compact(&mut self, space: &Space) -> Vec<(Slot, Place)> {
+    pub fn compact(&mut self, space: &Space) -> Vec<(Slot, BlockRow)> {
         let mut moved = Vec::new();
         while let Some(run) = self.mergeable(space) {
             let rows: Vec<NewRow> = run.iter().flat_map(|key| self.rows_of(*key)).collect();
@@ -183,7 +183,7 @@ impl Blocks {
                 for (row, slot) in self.get(key).slots.iter().enumerate() {
                     moved.push((
                         *slot,
-                        Place {
+                        BlockRow {
                             block: key,
                             row: row_number(row),
                         },
@@ -288,14 +288,14 @@ mod tests {
         ) {
             let space = Space::stored("words-1/en");
             let mut blocks = Blocks::default();
-            let mut places: BTreeMap<u32, Place> = BTreeMap::new();
+            let mut places: BTreeMap<u32, BlockRow> = BTreeMap::new();
             let mut next = 0;
             for size in sizes {
                 let rows = (next..next + size as u32).map(new_row).collect();
                 next += size as u32;
                 for key in blocks.add_rows(&space, rows) {
                     for (row, slot) in blocks.get(key).slots.clone().iter().enumerate() {
-                        places.insert(slot.0, Place { block: key, row: row as u32 });
+                        places.insert(slot.0, BlockRow { block: key, row: row as u32 });
                     }
                 }
                 for (slot, place) in blocks.compact(&space) {

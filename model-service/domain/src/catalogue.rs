@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kindred_shared::{Feature, ItemId, Space};
 
-use crate::blocks::{BlockKey, Blocks, NewRow, Place, row_number};
+use crate::blocks::{BlockKey, BlockRow, Blocks, NewRow, row_number};
 use crate::effect::Made;
 use crate::intake::Failure;
 use crate::item::{Item, Placement};
@@ -301,7 +301,7 @@ impl Catalogue {
         for &block in &keys {
             for (row, slot) in self.blocks.get(block).slots.iter().enumerate() {
                 let row = row_number(row);
-                self.items[slot.index()].placement = Some(Placement::Row(Place { block, row }));
+                self.items[slot.index()].placement = Some(Placement::Row(BlockRow { block, row }));
             }
         }
         keys

@@ -70,7 +70,7 @@ impl Making {
         }
     }
 
-    fn made(&self, asked: &Asked, space: Space, feature: Feature) -> Made {
+    fn made(&self, asked: &ExtractionRequest, space: Space, feature: Feature) -> Made {
         Made {
             slot: asked.row.slot,
             version: asked.row.version,
@@ -86,7 +86,7 @@ impl Making {
     }
 
     /// The result for an item that cannot have a feature, and why.
-    fn rejected(&self, asked: &Asked, space: Space, reason: String) -> Made {
+    fn rejected(&self, asked: &ExtractionRequest, space: Space, reason: String) -> Made {
         let mut row = asked.material.row.clone();
         row.rejected = Some(reason);
         Made {
@@ -98,14 +98,14 @@ impl Making {
 
 /// An item whose feature is requested, with the material to make it from.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct ExtractionRequest {
     /// The request.
     pub row: ToExtract,
     /// Material of the requested version.
     pub material: Arc<Material>,
 }
 
-impl Asked {
+impl ExtractionRequest {
     /// The item's row without the reason for a missing feature, if it had one and has a feature now.
     fn cleared(&self) -> Option<ItemRow> {
         let row = &self.material.row;
@@ -144,7 +144,7 @@ pub enum Step {
     Read(Vec<ItemId>),
     /// Read these items' texts: a piece of the work, so that other domains' texts get their turn before the next one;
     /// answered by [`Extraction::prepared`].
-    Prepare(Vec<Asked>, Option<Fallback>),
+    Prepare(Vec<ExtractionRequest>, Option<Fallback>),
     /// Have a worker extract features; answered by [`Extraction::answered`]. The length of their dense parts is given,
     /// where it is known.
     Submit(PieceId, Arc<ExtractTask>, Option<usize>),
@@ -163,9 +163,9 @@ pub struct Extraction {
     lengths: BTreeMap<Space, usize>,
     rows: Vec<ToExtract>,
     /// Items whose text is still to be read in this pass.
-    unread: VecDeque<Asked>,
+    unread: VecDeque<ExtractionRequest>,
     /// Items of this pass whose language is unknown.
-    unsure: Vec<Asked>,
+    unsure: Vec<ExtractionRequest>,
     /// The language in which such texts are read in this pass.
     fallback: Option<Fallback>,
     /// Items that need a worker, by the language in which they were read.
@@ -176,7 +176,7 @@ pub struct Extraction {
     failed: Option<Failure>,
 }
 
-type Ready = (Asked, TermCounts);
+type Ready = (ExtractionRequest, TermCounts);
 
 /// A request to a worker.
 #[derive(Debug)]
@@ -236,7 +236,7 @@ impl Extraction {
         let asked = rows.filter_map(|mut row| {
             let material = row.material.take().or_else(|| found.remove(&row.id))?;
             // The store may be ahead of the request; the newer version has a request of its own.
-            (material.row.version == row.version).then_some(Asked { row, material })
+            (material.row.version == row.version).then_some(ExtractionRequest { row, material })
         });
         self.unread = asked.collect();
         self.prepare_some()
@@ -256,7 +256,7 @@ impl Extraction {
     }
 
     /// The results of reading texts.
-    pub fn prepared(&mut self, prepared: Vec<(Asked, Prepared)>) -> Vec<Step> {
+    pub fn prepared(&mut self, prepared: Vec<(ExtractionRequest, Prepared)>) -> Vec<Step> {
         for (asked, prepared) in prepared {
             match prepared {
                 Prepared::Known(space, feature) => {

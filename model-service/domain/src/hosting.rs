@@ -58,7 +58,7 @@ pub enum HostEffect {
 }
 
 #[derive(Debug)]
-enum State {
+enum HostingState {
     /// It is not ours.
     Idle,
     /// Its intake is being opened, or waits to be tried again.
@@ -82,7 +82,7 @@ enum State {
 #[derive(Debug)]
 pub struct Hosting {
     partition: Partition,
-    state: State,
+    state: HostingState,
 }
 
 impl Hosting {
@@ -90,21 +90,21 @@ impl Hosting {
     pub fn new(partition: Partition) -> Self {
         Self {
             partition,
-            state: State::Idle,
+            state: HostingState::Idle,
         }
     }
 
     /// Whether the partition is not ours, as far as the host knows.
     pub fn is_idle(&self) -> bool {
-        matches!(self.state, State::Idle)
+        matches!(self.state, HostingState::Idle)
     }
 
     /// When to pass in [`HostInput::Tick`].
     pub fn deadline(&self) -> Option<Duration> {
         match &self.state {
-            State::Idle => None,
-            State::Opening { retry_at, .. } => *retry_at,
-            State::Hosting { read_at, .. } => *read_at,
+            HostingState::Idle => None,
+            HostingState::Opening { retry_at, .. } => *retry_at,
+            HostingState::Hosting { read_at, .. } => *read_at,
         }
     }
 
@@ -128,19 +128,19 @@ impl Hosting {
 
     fn owned(&mut self, owned: Epoch) -> Vec<HostEffect> {
         match &mut self.state {
-            State::Idle => {
-                self.state = State::Opening {
+            HostingState::Idle => {
+                self.state = HostingState::Opening {
                     epoch: owned,
                     failures: RETRY,
                     retry_at: None,
                 };
                 vec![HostEffect::Open]
             }
-            State::Opening { epoch, .. } => {
+            HostingState::Opening { epoch, .. } => {
                 *epoch = owned.max(*epoch);
                 vec![]
             }
-            State::Hosting {
+            HostingState::Hosting {
                 epoch,
                 failures,
                 read_at,
@@ -151,22 +151,22 @@ impl Hosting {
                 *read_at = None;
                 vec![HostEffect::Raise(owned), HostEffect::ReadDomains]
             }
-            State::Hosting { .. } => vec![],
+            HostingState::Hosting { .. } => vec![],
         }
     }
 
     fn let_go(&mut self) -> Vec<HostEffect> {
-        match std::mem::replace(&mut self.state, State::Idle) {
-            State::Idle => vec![],
-            State::Opening { .. } | State::Hosting { .. } => vec![HostEffect::LetGo],
+        match std::mem::replace(&mut self.state, HostingState::Idle) {
+            HostingState::Idle => vec![],
+            HostingState::Opening { .. } | HostingState::Hosting { .. } => vec![HostEffect::LetGo],
         }
     }
 
     fn opened(&mut self) -> Vec<HostEffect> {
         match &self.state {
-            State::Opening { epoch, .. } => {
+            HostingState::Opening { epoch, .. } => {
                 let epoch = *epoch;
-                self.state = State::Hosting {
+                self.state = HostingState::Hosting {
                     epoch,
                     serves: false,
                     failures: READ_AGAIN,
@@ -174,23 +174,23 @@ impl Hosting {
                 };
                 vec![HostEffect::Host(epoch), HostEffect::ReadDomains]
             }
-            State::Idle | State::Hosting { .. } => vec![],
+            HostingState::Idle | HostingState::Hosting { .. } => vec![],
         }
     }
 
     fn not_opened(&mut self, now: Duration) -> Vec<HostEffect> {
         match &mut self.state {
-            State::Opening {
+            HostingState::Opening {
                 failures, retry_at, ..
             } => *retry_at = Some(now + failures.failed()),
-            State::Idle | State::Hosting { .. } => {}
+            HostingState::Idle | HostingState::Hosting { .. } => {}
         }
         vec![]
     }
 
     fn domains_read(&mut self, mut rows: Vec<DomainRow>) -> Vec<HostEffect> {
         match &mut self.state {
-            State::Hosting {
+            HostingState::Hosting {
                 serves,
                 failures,
                 read_at,
@@ -205,25 +205,25 @@ impl Hosting {
                 }
                 effects
             }
-            State::Idle | State::Opening { .. } => vec![],
+            HostingState::Idle | HostingState::Opening { .. } => vec![],
         }
     }
 
     fn domains_not_read(&mut self, now: Duration) -> Vec<HostEffect> {
         match &mut self.state {
-            State::Hosting {
+            HostingState::Hosting {
                 failures, read_at, ..
             } => *read_at = Some(now + failures.failed()),
-            State::Idle | State::Opening { .. } => {}
+            HostingState::Idle | HostingState::Opening { .. } => {}
         }
         vec![]
     }
 
     fn tick(&mut self, now: Duration) -> Vec<HostEffect> {
         let (due, effect) = match &mut self.state {
-            State::Idle => return vec![],
-            State::Opening { retry_at, .. } => (retry_at, HostEffect::Open),
-            State::Hosting { read_at, .. } => (read_at, HostEffect::ReadDomains),
+            HostingState::Idle => return vec![],
+            HostingState::Opening { retry_at, .. } => (retry_at, HostEffect::Open),
+            HostingState::Hosting { read_at, .. } => (read_at, HostEffect::ReadDomains),
         };
         match due.take_if(|at| *at <= now) {
             Some(_) => vec![effect],

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kindred_shared::Space;
 
-use crate::blocks::Place;
+use crate::blocks::BlockRow;
 use crate::shown::{Interner, Shown};
 use crate::store::{ItemRow, Liveness};
 
@@ -121,5 +121,5 @@ pub enum Placement {
     /// There is nothing to compare.
     Zero(Space),
     /// A row of a block.
-    Row(Place),
+    Row(BlockRow),
 }

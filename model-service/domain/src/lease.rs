@@ -4,9 +4,13 @@
 //! its own clock takes the partition by compare-and-set, at the next epoch. An owner whose last confirmed beat was
 //! *sent* [`LeaseTimes::stop`] ago stops before anybody can have taken over.
 //!
+//! A change of an owned row that got no answer may have been made or not. It is sent again as it was, so that one that
+//! is answered late, or lost, costs the lease nothing as long as a later one arrives: if the first one was made after
+//! all, the second is refused by the very row that it wants.
+//!
 //! A watching instance only looks at the row ([`LeaseEffect::Look`]). Its view may be slightly stale, because the
-//! compare-and-set checks that the row is still as seen. To learn the outcome of its own compare-and-set, an instance
-//! reads the current row ([`LeaseEffect::Read`]).
+//! compare-and-set checks that the row is still as seen. To learn the outcome of a claim, an instance reads the current
+//! row ([`LeaseEffect::Read`]).
 //!
 //! An owner may also hand the partition over: it lets go first, and then leaves the row without an owner, so that
 //! another can take it at once. Wishes ([`Wish`]) balance shares and make shutdown fast, but nothing depends on them:
@@ -47,6 +51,11 @@ impl LeaseTimes {
     /// How long a partition must stay unowned before an instance takes it that would rather leave it to others.
     pub fn late(&self) -> Duration {
         self.take * 3
+    }
+
+    /// The pause before a change that got no answer is sent again.
+    pub fn again(&self) -> Duration {
+        self.beat / 20
     }
 
     /// Timeout of one request about the lease: an owner must learn in time whether it still is the owner.
@@ -110,7 +119,7 @@ pub enum LeaseEffect {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
+enum LeaseState {
     /// The row is being read for the first time, or again after losing the partition.
     Unknown { retry_at: Duration },
     /// Another instance owns it, or nobody does.
@@ -138,10 +147,16 @@ enum State {
     Leaving { let_go: bool },
 }
 
+/// A change of an owned row that is not decided yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Setting {
     wanted: Lease,
+    /// When it was first sent.
+    first: Duration,
+    /// When it was last sent.
     sent: Duration,
+    /// When to send it again, if it got no answer.
+    again_at: Option<Duration>,
 }
 
 /// The lease of one partition from the view of one process.
@@ -153,7 +168,7 @@ pub struct LeaseMachine {
     exclusive: bool,
     times: LeaseTimes,
     wish: Wish,
-    state: State,
+    state: LeaseState,
 }
 
 impl LeaseMachine {
@@ -165,7 +180,7 @@ impl LeaseMachine {
         times: LeaseTimes,
         wish: Wish,
     ) -> (Self, Vec<LeaseEffect>) {
-        let state = State::Unknown {
+        let state = LeaseState::Unknown {
             retry_at: Duration::MAX,
         };
         (
@@ -184,23 +199,23 @@ impl LeaseMachine {
     /// Our epoch, if the partition is ours.
     pub fn epoch(&self) -> Option<Epoch> {
         match &self.state {
-            State::Held { lease, .. } => Some(lease.epoch()),
-            State::Unknown { .. }
-            | State::Watching { .. }
-            | State::Taking { .. }
-            | State::Leaving { .. } => None,
+            LeaseState::Held { lease, .. } => Some(lease.epoch()),
+            LeaseState::Unknown { .. }
+            | LeaseState::Watching { .. }
+            | LeaseState::Taking { .. }
+            | LeaseState::Leaving { .. } => None,
         }
     }
 
     /// Until when no other instance can have taken the partition, if it is ours.
     pub fn lasts_until(&self) -> Option<Duration> {
         match &self.state {
-            State::Held { .. } if self.exclusive => Some(Duration::MAX),
-            State::Held { confirmed, .. } => Some(*confirmed + self.times.stop),
-            State::Unknown { .. }
-            | State::Watching { .. }
-            | State::Taking { .. }
-            | State::Leaving { .. } => None,
+            LeaseState::Held { .. } if self.exclusive => Some(Duration::MAX),
+            LeaseState::Held { confirmed, .. } => Some(*confirmed + self.times.stop),
+            LeaseState::Unknown { .. }
+            | LeaseState::Watching { .. }
+            | LeaseState::Taking { .. }
+            | LeaseState::Leaving { .. } => None,
         }
     }
 
@@ -208,51 +223,58 @@ impl LeaseMachine {
     /// ours.
     pub fn owner(&self) -> Option<&str> {
         match &self.state {
-            State::Unknown { .. } => None,
-            State::Watching { seen, .. } => {
+            LeaseState::Unknown { .. } => None,
+            LeaseState::Watching { seen, .. } => {
                 let owned = seen.as_ref().filter(|lease| !lease.is_vacant());
                 owned.map(|lease| lease.owner.as_str())
             }
-            State::Taking { .. } | State::Held { .. } | State::Leaving { .. } => Some(&self.owner),
+            LeaseState::Taking { .. } | LeaseState::Held { .. } | LeaseState::Leaving { .. } => {
+                Some(&self.owner)
+            }
         }
     }
 
     /// Whether nothing of it is ours, being claimed or being handed over.
     pub fn is_away(&self) -> bool {
-        matches!(self.state, State::Unknown { .. } | State::Watching { .. })
+        matches!(
+            self.state,
+            LeaseState::Unknown { .. } | LeaseState::Watching { .. }
+        )
     }
 
     /// When to pass in [`LeaseInput::Tick`].
     pub fn deadline(&self) -> Option<Duration> {
         match &self.state {
-            State::Unknown { retry_at } => Some(*retry_at).filter(|at| *at != Duration::MAX),
-            State::Watching { look_at, .. } => Some(*look_at),
-            State::Taking { .. } | State::Leaving { .. } => None,
-            State::Held { .. } if self.exclusive => None,
-            State::Held {
+            LeaseState::Unknown { retry_at } => Some(*retry_at).filter(|at| *at != Duration::MAX),
+            LeaseState::Watching { look_at, .. } => Some(*look_at),
+            LeaseState::Taking { .. } | LeaseState::Leaving { .. } => None,
+            LeaseState::Held { setting, .. } if self.exclusive => {
+                setting.as_ref().and_then(|setting| setting.again_at)
+            }
+            LeaseState::Held {
                 confirmed,
                 next_beat,
                 setting,
                 ..
             } => {
+                let next = match setting {
+                    Some(setting) => setting.again_at,
+                    None => Some(*next_beat),
+                };
                 let stop = *confirmed + self.times.stop;
-                Some(if setting.is_some() {
-                    stop
-                } else {
-                    stop.min(*next_beat)
-                })
+                Some(next.map_or(stop, |next| next.min(stop)))
             }
         }
     }
 
     /// Processes one input; returns the effects in order.
     pub fn handle(&mut self, now: Duration, input: LeaseInput) -> Vec<LeaseEffect> {
-        if let State::Held { confirmed, .. } = &self.state
+        if let LeaseState::Held { confirmed, .. } = &self.state
             && !self.exclusive
             && now >= *confirmed + self.times.stop
         {
             // Whatever the input says, it is too late to be sure that we still own it.
-            self.state = State::Unknown {
+            self.state = LeaseState::Unknown {
                 retry_at: Duration::MAX,
             };
             return vec![LeaseEffect::Disown, LeaseEffect::Look];
@@ -263,8 +285,8 @@ impl LeaseMachine {
             LeaseInput::Decided(Cas::Applied) => self.applied(now),
             LeaseInput::Decided(Cas::Refused(row)) => self.refused(now, row),
             // The outcome of a request from before it was let go no longer matters.
-            LeaseInput::Unknown if self.state == (State::Leaving { let_go: false }) => vec![],
-            LeaseInput::Unknown => vec![LeaseEffect::Read],
+            LeaseInput::Unknown if self.state == (LeaseState::Leaving { let_go: false }) => vec![],
+            LeaseInput::Unknown => self.unknown(now),
             LeaseInput::Exhausted => self.exhausted(now),
             LeaseInput::Wished(wish) => self.wished(now, wish),
             LeaseInput::LetGo => self.let_go(),
@@ -275,43 +297,43 @@ impl LeaseMachine {
     fn wished(&mut self, now: Duration, wish: Wish) -> Vec<LeaseEffect> {
         self.wish = wish;
         let is_worth_a_look = match &self.state {
-            State::Watching { seen, .. } => self.may_take(seen.as_ref(), self.unchanged(now)),
+            LeaseState::Watching { seen, .. } => self.may_take(seen.as_ref(), self.unchanged(now)),
             _ => false,
         };
         match &mut self.state {
-            State::Held { .. } if wish == Wish::Leave => {
-                self.state = State::Leaving { let_go: false };
+            LeaseState::Held { .. } if wish == Wish::Leave => {
+                self.state = LeaseState::Leaving { let_go: false };
                 vec![LeaseEffect::HandOver]
             }
-            State::Watching { look_at, .. } if is_worth_a_look => {
+            LeaseState::Watching { look_at, .. } if is_worth_a_look => {
                 *look_at = now + self.times.look();
                 vec![LeaseEffect::Look]
             }
-            State::Unknown { .. }
-            | State::Watching { .. }
-            | State::Taking { .. }
-            | State::Held { .. }
-            | State::Leaving { .. } => vec![],
+            LeaseState::Unknown { .. }
+            | LeaseState::Watching { .. }
+            | LeaseState::Taking { .. }
+            | LeaseState::Held { .. }
+            | LeaseState::Leaving { .. } => vec![],
         }
     }
 
     fn let_go(&mut self) -> Vec<LeaseEffect> {
         match &mut self.state {
             // The store excludes all others.
-            State::Leaving { .. } if self.exclusive => {
-                self.state = State::Unknown {
+            LeaseState::Leaving { .. } if self.exclusive => {
+                self.state = LeaseState::Unknown {
                     retry_at: Duration::MAX,
                 };
                 vec![]
             }
-            State::Leaving { let_go } => {
+            LeaseState::Leaving { let_go } => {
                 *let_go = true;
                 vec![LeaseEffect::Read]
             }
-            State::Unknown { .. }
-            | State::Watching { .. }
-            | State::Taking { .. }
-            | State::Held { .. } => vec![],
+            LeaseState::Unknown { .. }
+            | LeaseState::Watching { .. }
+            | LeaseState::Taking { .. }
+            | LeaseState::Held { .. } => vec![],
         }
     }
 
@@ -339,28 +361,13 @@ impl LeaseMachine {
 
     fn read(&mut self, now: Duration, row: Option<Lease>) -> Vec<LeaseEffect> {
         match &self.state {
-            State::Leaving { let_go: true } => self.vacate(now, row),
-            State::Leaving { let_go: false } => vec![],
-            State::Taking { wanted, .. } if row.as_ref() == Some(wanted) => self.applied(now),
-            State::Taking { expected, .. } if row == *expected => self.take(now, row),
-            State::Held {
-                setting: Some(setting),
-                ..
-            } if row.as_ref() == Some(&setting.wanted) => self.applied(now),
-            State::Held { lease, .. } if row.as_ref() == Some(lease) => {
-                let State::Held {
-                    setting, next_beat, ..
-                } = &mut self.state
-                else {
-                    return vec![];
-                };
-                // The beat was not applied; send it again at once.
-                *setting = None;
-                *next_beat = now;
-                self.tick(now)
-            }
-            State::Held { .. } => self.lost(now, row),
-            State::Watching { seen, .. } if row == *seen => {
+            LeaseState::Leaving { let_go: true } => self.vacate(now, row),
+            LeaseState::Leaving { let_go: false } => vec![],
+            LeaseState::Taking { wanted, .. } if row.as_ref() == Some(wanted) => self.applied(now),
+            LeaseState::Taking { expected, .. } if row == *expected => self.take(now, row),
+            // The owner learns from its own changes.
+            LeaseState::Held { .. } => vec![],
+            LeaseState::Watching { seen, .. } if row == *seen => {
                 if self.may_take(row.as_ref(), self.unchanged(now)) {
                     self.take(now, row)
                 } else {
@@ -368,7 +375,9 @@ impl LeaseMachine {
                     vec![]
                 }
             }
-            State::Unknown { .. } | State::Watching { .. } | State::Taking { .. } => {
+            LeaseState::Unknown { .. }
+            | LeaseState::Watching { .. }
+            | LeaseState::Taking { .. } => {
                 if self.exclusive || self.may_take(row.as_ref(), Duration::ZERO) {
                     self.take(now, row)
                 } else {
@@ -379,18 +388,34 @@ impl LeaseMachine {
         }
     }
 
+    /// A change got no answer.
+    fn unknown(&mut self, now: Duration) -> Vec<LeaseEffect> {
+        match &mut self.state {
+            LeaseState::Held { setting, .. } => {
+                if let Some(setting) = setting {
+                    setting.again_at = Some(now + self.times.again());
+                }
+                vec![]
+            }
+            LeaseState::Unknown { .. }
+            | LeaseState::Watching { .. }
+            | LeaseState::Taking { .. }
+            | LeaseState::Leaving { .. } => vec![LeaseEffect::Read],
+        }
+    }
+
     fn read_failed(&mut self, now: Duration) -> Vec<LeaseEffect> {
         match &mut self.state {
-            State::Unknown { retry_at } => *retry_at = now + self.times.look(),
-            State::Watching { look_at, .. } => *look_at = now + self.times.look(),
-            State::Leaving { let_go: false } => {}
+            LeaseState::Unknown { retry_at } => *retry_at = now + self.times.look(),
+            LeaseState::Watching { look_at, .. } => *look_at = now + self.times.look(),
+            LeaseState::Leaving { let_go: false } => {}
             // The outcome is still unknown. If the row is still ours, the next read will find it so.
-            State::Taking { .. } | State::Leaving { let_go: true } => {
-                self.state = State::Unknown {
+            LeaseState::Taking { .. } | LeaseState::Leaving { let_go: true } => {
+                self.state = LeaseState::Unknown {
                     retry_at: now + self.times.look(),
                 }
             }
-            State::Held { .. } => return vec![LeaseEffect::Read],
+            LeaseState::Held { .. } => {}
         }
         vec![]
     }
@@ -406,7 +431,7 @@ impl LeaseMachine {
             expected: expected.clone(),
             wanted: wanted.clone(),
         };
-        self.state = State::Taking {
+        self.state = LeaseState::Taking {
             expected,
             wanted,
             sent: now,
@@ -416,29 +441,31 @@ impl LeaseMachine {
 
     fn applied(&mut self, now: Duration) -> Vec<LeaseEffect> {
         let (lease, sent, owned) = match &mut self.state {
-            State::Leaving { let_go: true } => {
-                self.state = State::Unknown {
+            LeaseState::Leaving { let_go: true } => {
+                self.state = LeaseState::Unknown {
                     retry_at: now + self.times.look(),
                 };
                 return vec![];
             }
             // No longer wanted. The new claim was not announced, but what belonged to our earlier ownership may still
             // have to be let go.
-            State::Taking { .. } if self.wish == Wish::Leave => {
-                self.state = State::Leaving { let_go: false };
+            LeaseState::Taking { .. } if self.wish == Wish::Leave => {
+                self.state = LeaseState::Leaving { let_go: false };
                 return vec![LeaseEffect::HandOver];
             }
-            State::Taking { wanted, sent, .. } => (wanted.clone(), *sent, None),
-            State::Held { lease, setting, .. } => match setting.take() {
+            LeaseState::Taking { wanted, sent, .. } => (wanted.clone(), *sent, None),
+            LeaseState::Held { lease, setting, .. } => match setting.take() {
                 Some(setting) => (setting.wanted, setting.sent, Some(lease.epoch())),
                 None => return vec![],
             },
-            State::Unknown { .. } | State::Watching { .. } | State::Leaving { let_go: false } => {
+            LeaseState::Unknown { .. }
+            | LeaseState::Watching { .. }
+            | LeaseState::Leaving { let_go: false } => {
                 return vec![];
             }
         };
         let epoch = lease.epoch();
-        self.state = State::Held {
+        self.state = LeaseState::Held {
             lease,
             confirmed: sent,
             next_beat: sent + self.times.beat,
@@ -452,17 +479,29 @@ impl LeaseMachine {
     }
 
     fn refused(&mut self, now: Duration, row: Option<Lease>) -> Vec<LeaseEffect> {
+        if let LeaseState::Held {
+            setting: Some(setting),
+            ..
+        } = &mut self.state
+            && row.as_ref() == Some(&setting.wanted)
+        {
+            // An earlier try was applied after all; nobody else writes exactly this row. It may have been the first.
+            setting.sent = setting.first;
+            return self.applied(now);
+        }
         match &self.state {
-            State::Held { .. } => self.lost(now, row),
-            State::Leaving { let_go: true } => self.vacate(now, row),
-            State::Taking { .. } if self.may_take(row.as_ref(), Duration::ZERO) => {
+            LeaseState::Held { .. } => self.lost(now, row),
+            LeaseState::Leaving { let_go: true } => self.vacate(now, row),
+            LeaseState::Taking { .. } if self.may_take(row.as_ref(), Duration::ZERO) => {
                 self.take(now, row)
             }
-            State::Taking { .. } => {
+            LeaseState::Taking { .. } => {
                 self.watch(now, row);
                 vec![]
             }
-            State::Unknown { .. } | State::Watching { .. } | State::Leaving { let_go: false } => {
+            LeaseState::Unknown { .. }
+            | LeaseState::Watching { .. }
+            | LeaseState::Leaving { let_go: false } => {
                 vec![]
             }
         }
@@ -475,7 +514,7 @@ impl LeaseMachine {
                 vec![LeaseEffect::Disown]
             }
             None => {
-                self.state = State::Unknown {
+                self.state = LeaseState::Unknown {
                     retry_at: Duration::MAX,
                 };
                 vec![LeaseEffect::Disown, LeaseEffect::Look]
@@ -492,31 +531,45 @@ impl LeaseMachine {
 
     fn tick(&mut self, now: Duration) -> Vec<LeaseEffect> {
         match &mut self.state {
-            State::Unknown { retry_at } if now >= *retry_at => {
+            LeaseState::Unknown { retry_at } if now >= *retry_at => {
                 *retry_at = Duration::MAX;
                 vec![LeaseEffect::Look]
             }
-            State::Watching { look_at, .. } if now >= *look_at => {
+            LeaseState::Watching { look_at, .. } if now >= *look_at => {
                 *look_at = now + self.times.look();
                 vec![LeaseEffect::Look]
             }
-            State::Held { next_beat, .. } if !self.exclusive && now >= *next_beat => {
+            LeaseState::Held {
+                lease,
+                setting: Some(setting),
+                ..
+            } => match setting.again_at.take_if(|at| *at <= now) {
+                Some(_) => {
+                    setting.sent = now;
+                    vec![LeaseEffect::Set {
+                        expected: Some(lease.clone()),
+                        wanted: setting.wanted.clone(),
+                    }]
+                }
+                None => vec![],
+            },
+            LeaseState::Held { next_beat, .. } if !self.exclusive && now >= *next_beat => {
                 self.set(now, |lease| Lease {
                     beat: lease.beat + 1,
                     ..lease.clone()
                 })
             }
-            State::Unknown { .. }
-            | State::Watching { .. }
-            | State::Taking { .. }
-            | State::Held { .. }
-            | State::Leaving { .. } => vec![],
+            LeaseState::Unknown { .. }
+            | LeaseState::Watching { .. }
+            | LeaseState::Taking { .. }
+            | LeaseState::Held { .. }
+            | LeaseState::Leaving { .. } => vec![],
         }
     }
 
     fn set(&mut self, now: Duration, change: impl Fn(&Lease) -> Lease) -> Vec<LeaseEffect> {
         match &mut self.state {
-            State::Held {
+            LeaseState::Held {
                 lease,
                 setting: setting @ None,
                 ..
@@ -524,7 +577,9 @@ impl LeaseMachine {
                 let wanted = change(lease);
                 *setting = Some(Setting {
                     wanted: wanted.clone(),
+                    first: now,
                     sent: now,
+                    again_at: None,
                 });
                 vec![LeaseEffect::Set {
                     expected: Some(lease.clone()),
@@ -537,7 +592,7 @@ impl LeaseMachine {
     }
 
     fn watch(&mut self, now: Duration, seen: Option<Lease>) {
-        self.state = State::Watching {
+        self.state = LeaseState::Watching {
             seen,
             since: now,
             seen_at: now,
@@ -549,7 +604,7 @@ impl LeaseMachine {
     fn look_again(&mut self, now: Duration) {
         let unchanged = self.unchanged(now);
         let (take, look) = (self.times.take, self.times.look());
-        if let State::Watching {
+        if let LeaseState::Watching {
             since,
             seen_at,
             look_at,
@@ -568,7 +623,7 @@ impl LeaseMachine {
     /// its owner could not beat then either.
     fn unchanged(&self, now: Duration) -> Duration {
         match &self.state {
-            State::Watching { since, seen_at, .. }
+            LeaseState::Watching { since, seen_at, .. }
                 if now.saturating_sub(*seen_at) <= self.times.stop =>
             {
                 now.saturating_sub(*since)

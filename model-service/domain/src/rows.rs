@@ -223,6 +223,28 @@ pub struct ItemRow {
 }
 
 impl ItemRow {
+    /// Bytes of its texts, about.
+    pub fn bytes(&self) -> usize {
+        let Self {
+            title,
+            url,
+            image,
+            language,
+            group,
+            categories,
+            attributes,
+            rejected,
+            ..
+        } = self;
+        let single = [title, url, image, language, group, rejected];
+        let single = single.into_iter().flatten().map(String::len);
+        let attributes = attributes
+            .iter()
+            .map(|(key, value)| key.len() + value.len());
+        let categories = categories.iter().map(String::len);
+        size_of::<Self>() + single.chain(categories).chain(attributes).sum::<usize>()
+    }
+
     /// When the event was accepted that made the item live. For a row that is older than that field, when the newest
     /// event was accepted.
     pub fn first_accepted(&self) -> DateTime<Utc> {

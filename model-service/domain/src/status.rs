@@ -6,7 +6,7 @@ use crate::memory::Memory;
 
 /// What a domain is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum State {
+pub enum LoadedState {
     /// It is being read from the store.
     #[default]
     Loading,
@@ -26,7 +26,7 @@ pub enum State {
     Lost,
 }
 
-impl State {
+impl LoadedState {
     /// Its name, for people and programs.
     pub fn word(self) -> &'static str {
         match self {
@@ -58,7 +58,7 @@ impl DomainStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DomainStatus {
     /// What it is doing.
-    pub state: State,
+    pub state: LoadedState,
     /// Whether no event, open window or job is pending: every list is exact and stored.
     pub quiet: bool,
     /// Whether the store also says so: the next owner need not compute its lists again.

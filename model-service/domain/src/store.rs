@@ -147,7 +147,8 @@ pub trait Store: Send + Sync + 'static {
         self.lease(partition).await
     }
 
-    /// Sets the lease row if it still is `expected`. After [`StoreError::Unknown`] the caller must read the row again.
+    /// Sets the lease row if it still is `expected`. After [`StoreError::Unknown`] it may have been set, or may still be:
+    /// the caller reads the row, or asks for the same change again, which is then refused with the wanted row.
     async fn take_lease(
         &self,
         partition: Partition,

@@ -18,7 +18,7 @@ const MOST_AT_A_TIME: usize = 256;
 /// Events that wait for their item, in the order of their arrival.
 #[derive(Debug, Default)]
 pub(crate) struct Unread {
-    asked: Option<Asked>,
+    asked: Option<PendingRead>,
     waiting: Vec<(DeliveryTag, Arc<Event>)>,
     /// Arrival of the first of them, or of one that no longer waits.
     oldest: Option<Duration>,
@@ -26,7 +26,7 @@ pub(crate) struct Unread {
 
 /// Items that are being read, and the events that wait for them.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct PendingRead {
     ticket: Ticket,
     /// Arrival of the first of the events.
     oldest: Option<Duration>,
@@ -63,7 +63,7 @@ impl Unread {
 
     /// Whether an event of this item waits.
     pub(crate) fn waits_for(&self, id: &ItemId) -> bool {
-        let is_asked = |asked: &Asked| asked.ids.contains(id);
+        let is_asked = |asked: &PendingRead| asked.ids.contains(id);
         let mut waiting = self.waiting.iter();
         self.asked.as_ref().is_some_and(is_asked)
             || waiting.any(|(_, event)| event.id() == Some(id))
@@ -92,7 +92,7 @@ impl Unread {
         }
         let events = self.waiting.drain(..taken).collect();
         let ticket = ticket();
-        self.asked = Some(Asked {
+        self.asked = Some(PendingRead {
             ticket,
             oldest: self.oldest,
             ids: ids.clone(),
@@ -103,7 +103,7 @@ impl Unread {
 
     /// Items were read: returns them and the events that waited, including those that arrived meanwhile. `None`: nobody
     /// waits for this read.
-    pub(crate) fn answered(&mut self, ticket: Ticket) -> Option<Asked> {
+    pub(crate) fn answered(&mut self, ticket: Ticket) -> Option<PendingRead> {
         let mut asked = self.asked.take_if(|asked| asked.ticket == ticket)?;
         let is_read = |event: &Event| event.id().is_some_and(|id| asked.ids.contains(id));
         let came_since = self.waiting.extract_if(.., |(_, event)| is_read(event));

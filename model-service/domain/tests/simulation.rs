@@ -57,7 +57,7 @@ struct Kept {
 }
 
 /// A pending request of a machine.
-struct Asked {
+struct PendingRequest {
     of: Of,
     what: Pending,
 }
@@ -107,7 +107,7 @@ struct World {
     view: DomainView,
     epoch: u64,
     seq: u32,
-    pending: Vec<Asked>,
+    pending: Vec<PendingRequest>,
     /// The machines of models beside the served one.
     kept: BTreeMap<ModelName, Kept>,
     /// What readers saw of a model that was served, until its own machine runs.
@@ -415,7 +415,7 @@ impl World {
 
     fn ask(&mut self, of: &Of, what: Pending) {
         let of = of.clone();
-        self.pending.push(Asked { of, what });
+        self.pending.push(PendingRequest { of, what });
     }
 
     fn keep(&mut self, ticket: Ticket, models: Vec<Followed>) {
@@ -746,7 +746,7 @@ impl World {
     }
 
     fn complete(&mut self, nth: usize) {
-        let Asked { of, what } = self.pending.swap_remove(nth);
+        let PendingRequest { of, what } = self.pending.swap_remove(nth);
         let of = &of;
         if self.has_ended(of) && !matches!(what, Pending::Commit { .. }) {
             return;
@@ -930,7 +930,7 @@ impl World {
             needs_help: false,
             detail: "simulated".into(),
         };
-        let Asked { of, what } = self.pending.swap_remove(nth);
+        let PendingRequest { of, what } = self.pending.swap_remove(nth);
         let of = &of;
         match what {
             Pending::Open(ticket) => {

@@ -12,7 +12,7 @@ use crate::conditions::Conditions;
 use crate::diversity::{POOL, diversify};
 use crate::fallback::fill;
 use crate::listed::listed;
-use crate::question::{AskError, Asked, Question};
+use crate::question::{AskError, Question, ResolvedSubject};
 use crate::ranking::{Candidate, Ranked, Ranking};
 use crate::scan::Scan;
 use crate::snapshot::{Item, Snapshot};
@@ -77,7 +77,7 @@ impl Snapshot {
     /// # Errors
     /// [`AskError`].
     pub fn ask(&self, question: &Question, cancelled: &AtomicBool) -> Result<Found, AskError> {
-        let asked = Asked::of(self, question)?;
+        let asked = ResolvedSubject::of(self, question)?;
         let answering = Answering::new(self, question, &asked, cancelled);
         if let Some(found) = answering.by_list()? {
             return Ok(found);
@@ -101,7 +101,7 @@ impl Snapshot {
         if collapse.is_some() || diversity.is_some() || *explain || fallback.is_some() {
             return Ok(None);
         }
-        let asked = Asked::of(self, question)?;
+        let asked = ResolvedSubject::of(self, question)?;
         Answering::new(self, question, &asked, &AtomicBool::new(false)).by_list()
     }
 
@@ -115,7 +115,7 @@ impl Snapshot {
 struct Answering<'a> {
     snapshot: &'a Snapshot,
     question: &'a Question,
-    asked: &'a Asked<'a>,
+    asked: &'a ResolvedSubject<'a>,
     admission: Admission<'a>,
     ranking: Ranking,
     cancelled: &'a AtomicBool,
@@ -125,7 +125,7 @@ impl<'a> Answering<'a> {
     fn new(
         snapshot: &'a Snapshot,
         question: &'a Question,
-        asked: &'a Asked<'a>,
+        asked: &'a ResolvedSubject<'a>,
         cancelled: &'a AtomicBool,
     ) -> Self {
         let (conditions, now) = (&question.conditions, question.now);

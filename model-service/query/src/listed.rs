@@ -1,7 +1,7 @@
 //! Candidates from an item's stored list, and whether any can be missing.
 
 use crate::admission::Admission;
-use crate::question::Asked;
+use crate::question::ResolvedSubject;
 use crate::ranking::{Candidate, Ranking, order};
 use crate::snapshot::Snapshot;
 
@@ -21,7 +21,7 @@ pub(crate) struct Listed {
 /// what is possible with the bound's score.
 pub(crate) fn listed(
     snapshot: &Snapshot,
-    asked: &Asked<'_>,
+    asked: &ResolvedSubject<'_>,
     admission: &Admission<'_>,
     ranking: Ranking,
 ) -> Option<Listed> {

@@ -60,7 +60,7 @@ impl From<kindred_similarity::Error> for AskError {
 }
 
 /// A subject, resolved in a snapshot.
-pub(crate) struct Asked<'s> {
+pub(crate) struct ResolvedSubject<'s> {
     /// The features with which candidates are compared.
     pub(crate) parts: Vec<Part>,
     /// Σ|w| of the parts, and of items that have nothing to compare.
@@ -106,7 +106,7 @@ impl Part {
     }
 }
 
-impl<'s> Asked<'s> {
+impl<'s> ResolvedSubject<'s> {
     pub(crate) fn of(snapshot: &'s Snapshot, question: &Question) -> Result<Self, AskError> {
         let Question { kernel, now, .. } = *question;
         let mut asked = Self {

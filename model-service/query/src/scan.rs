@@ -9,7 +9,7 @@ use kindred_similarity::{Kernel, RowMask, RowRef, Side, TableBuilder, Task, comp
 use rayon::prelude::*;
 
 use crate::admission::Admission;
-use crate::question::{AskError, Asked, Part};
+use crate::question::{AskError, Part, ResolvedSubject};
 use crate::ranking::{Candidate, Ranking};
 use crate::snapshot::Snapshot;
 
@@ -23,7 +23,7 @@ const FEW: usize = 1_024;
 /// A scan.
 pub(crate) struct Scan<'a> {
     pub(crate) snapshot: &'a Snapshot,
-    pub(crate) asked: &'a Asked<'a>,
+    pub(crate) asked: &'a ResolvedSubject<'a>,
     pub(crate) admission: &'a Admission<'a>,
     pub(crate) ranking: Ranking,
     pub(crate) kernel: Kernel,

@@ -2,7 +2,7 @@
 
 use kindred_shared::Feature;
 
-use crate::question::{Asked, Part};
+use crate::question::{Part, ResolvedSubject};
 use crate::snapshot::Item;
 
 /// What a score consists of. The dense part and the shares of all terms add up to the score, except for rounding to
@@ -16,7 +16,7 @@ pub struct Why {
 }
 
 /// Explains an item's score.
-pub(crate) fn why(asked: &Asked<'_>, item: &Item<'_>) -> Why {
+pub(crate) fn why(asked: &ResolvedSubject<'_>, item: &Item<'_>) -> Why {
     let Some((space, live, row)) = item.feature() else {
         return Why {
             dense: 0.0,

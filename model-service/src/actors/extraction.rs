@@ -21,7 +21,9 @@ use super::supervisor::{DurationSupervisor, Perform};
 use crate::preprocessing::{Preprocessor, Usual};
 use kindred_domain::dispatch::Undone;
 use kindred_domain::effect::{Made, ToExtract};
-use kindred_domain::extraction::{Asked, Extraction, Fallback, Making, PieceSize, Prepared, Step};
+use kindred_domain::extraction::{
+    Extraction, ExtractionRequest, Fallback, Making, PieceSize, Prepared, Step,
+};
 use kindred_domain::habits::{Habits, Survey};
 use kindred_domain::intake::Failure;
 use kindred_domain::material::Material;
@@ -142,12 +144,12 @@ async fn read(
 async fn prepare(
     services: &Services,
     preprocessor: &Arc<Preprocessor>,
-    asked: Vec<Asked>,
+    asked: Vec<ExtractionRequest>,
     habits: &Arc<Habits>,
     fallback: Option<Fallback>,
-) -> Vec<(Asked, Prepared)> {
+) -> Vec<(ExtractionRequest, Prepared)> {
     let (preprocessor, habits) = (Arc::clone(preprocessor), Arc::clone(habits));
-    let one = move |asked: &Asked| {
+    let one = move |asked: &ExtractionRequest| {
         let fallback = fallback.as_ref();
         prepare_one(&preprocessor, &asked.material, &habits, fallback)
     };

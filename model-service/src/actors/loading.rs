@@ -9,8 +9,12 @@ use kindred_domain::material::Material;
 use kindred_domain::memory::of_loading_read;
 use kindred_domain::store::{BesideRow, DomainRow, FeatureRow, ItemRow, Page, Store, StoreError};
 
-/// Rows per page of a scan.
-const PAGE: usize = 1_000;
+/// Rows of a scan's first page.
+const FIRST_PAGE: usize = 1_000;
+/// Bytes that its further pages have, about. A page costs a database more than its rows do.
+const PAGE_BYTES: usize = 4 << 20;
+/// Most rows per page, and what pages of ids alone have.
+const MOST_ROWS: usize = 8_000;
 
 /// Reads a domain's own rows, as seen by the machine of the served model, or by that of a model
 /// next to it (name and kind).
@@ -99,15 +103,15 @@ async fn read(
     let mut loaded = Box::<Loaded>::default();
     let (mut items, mut feature_bytes) = (0, 0);
     let own = ModelName::own();
-    let (mut of_items, mut of_model, mut of_own) = (Scan::Begins, Scan::Begins, Scan::Begins);
+    let [mut of_items, mut of_model, mut of_own] = [const { Scan::START }; 3];
     // Pages of all three are read at once: a database reads them on several cores.
-    while !(of_items.is_over() && of_model.is_over() && of_own.is_over()) {
+    while !(of_items.is_over && of_model.is_over && of_own.is_over) {
         let (rows, features, own_features) = tokio::try_join!(
             items_page(store, domain, &of_items),
             features_page(store, domain, model, &of_model),
             features_page(store, domain, &own, &of_own),
         )?;
-        for mut row in of_items.took(rows) {
+        for mut row in of_items.took(rows, ItemRow::bytes) {
             if of.is_some() {
                 // The rejection concerns the served model only.
                 row.rejected = None;
@@ -115,8 +119,9 @@ async fn read(
             loaded.add_item(&row);
             items += 1;
         }
-        let features = of_model.took(features);
-        for row in features.into_iter().chain(of_own.took(own_features)) {
+        let bytes = |row: &FeatureRow| row.feature.bytes();
+        let features = of_model.took(features, bytes);
+        for row in features.into_iter().chain(of_own.took(own_features, bytes)) {
             feature_bytes += row.feature.bytes() as u64;
             loaded.add_feature(row);
         }
@@ -134,9 +139,13 @@ async fn read(
     if loaded.row.as_ref().is_some_and(|row| row.dirty.is_some()) {
         loop {
             let page = match of {
-                None => store.scan_list_ids(domain, from.as_ref(), PAGE).await?,
+                None => {
+                    store
+                        .scan_list_ids(domain, from.as_ref(), MOST_ROWS)
+                        .await?
+                }
                 Some((model, _)) => {
-                    let page = store.scan_beside_list_ids(domain, model, from.as_ref(), PAGE);
+                    let page = store.scan_beside_list_ids(domain, model, from.as_ref(), MOST_ROWS);
                     page.await?
                 }
             };
@@ -151,31 +160,33 @@ async fn read(
 }
 
 /// Progress of a scan.
-enum Scan {
-    Begins,
-    After(ItemId),
-    Over,
+struct Scan {
+    /// Where the next page starts; `None`: at the beginning.
+    after: Option<ItemId>,
+    is_over: bool,
+    /// Rows of the next page.
+    rows: usize,
 }
 
 impl Scan {
-    fn is_over(&self) -> bool {
-        matches!(self, Self::Over)
-    }
+    const START: Self = Self {
+        after: None,
+        is_over: false,
+        rows: FIRST_PAGE,
+    };
 
-    /// Where the next page starts.
-    fn from(&self) -> Option<&ItemId> {
-        match self {
-            Self::After(id) => Some(id),
-            Self::Begins | Self::Over => None,
-        }
-    }
-
-    /// The rows of a page that was read, if any.
-    fn took<T>(&mut self, page: Option<Page<T>>) -> Vec<T> {
+    /// Takes the rows of a page that was read, if any; the next one is as large as their sizes allow.
+    fn took<T>(&mut self, page: Option<Page<T>>, bytes: impl Fn(&T) -> usize) -> Vec<T> {
         let Some(page) = page else {
             return Vec::new();
         };
-        *self = page.next.map_or(Self::Over, Self::After);
+        let read: usize = page.rows.iter().map(bytes).sum();
+        if let Some(fit) = (PAGE_BYTES * page.rows.len()).checked_div(read) {
+            // Rows differ: twice as many at most as are known to fit.
+            self.rows = fit.min(2 * self.rows).clamp(1, MOST_ROWS);
+        }
+        self.is_over = page.next.is_none();
+        self.after = page.next;
         page.rows
     }
 }
@@ -185,10 +196,11 @@ async fn items_page(
     domain: &DomainName,
     scan: &Scan,
 ) -> Result<Option<Page<ItemRow>>, StoreError> {
-    if scan.is_over() {
+    if scan.is_over {
         return Ok(None);
     }
-    store.scan_items(domain, scan.from(), PAGE).await.map(Some)
+    let page = store.scan_items(domain, scan.after.as_ref(), scan.rows);
+    page.await.map(Some)
 }
 
 async fn features_page(
@@ -197,10 +209,10 @@ async fn features_page(
     model: &ModelName,
     scan: &Scan,
 ) -> Result<Option<Page<FeatureRow>>, StoreError> {
-    if scan.is_over() {
+    if scan.is_over {
         return Ok(None);
     }
-    let page = store.scan_features(domain, model, scan.from(), PAGE);
+    let page = store.scan_features(domain, model, scan.after.as_ref(), scan.rows);
     page.await.map(Some)
 }
 
@@ -210,5 +222,39 @@ pub fn failure(error: &StoreError) -> Failure {
     Failure {
         needs_help,
         detail: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(rows: usize, bytes: usize) -> Option<Page<usize>> {
+        Some(Page {
+            rows: vec![bytes; rows],
+            next: ItemId::new("next").ok(),
+        })
+    }
+
+    #[test]
+    fn pages_are_as_large_as_their_rows_allow() {
+        let mut scan = Scan::START;
+        scan.took(page(1_000, 1 << 10), |bytes| *bytes);
+        assert_eq!(scan.rows, 2_000, "twice as many at most");
+        scan.took(page(2_000, 1 << 10), |bytes| *bytes);
+        scan.took(page(4_000, 1 << 10), |bytes| *bytes);
+        assert_eq!(scan.rows, 4_096);
+        scan.took(page(4_096, 64 << 10), |bytes| *bytes);
+        assert_eq!(scan.rows, 64, "large rows");
+        scan.took(page(64, 64 << 20), |bytes| *bytes);
+        assert_eq!(scan.rows, 1, "one row at least");
+        for _ in 0..20 {
+            scan.took(page(scan.rows, 100), |bytes| *bytes);
+        }
+        assert_eq!(scan.rows, MOST_ROWS);
+        scan.took(page(0, 0), |bytes| *bytes);
+        scan.took(page(3, 0), |bytes| *bytes);
+        assert_eq!(scan.rows, MOST_ROWS, "nothing to go by");
+        assert!(!scan.is_over);
     }
 }

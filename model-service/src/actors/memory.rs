@@ -18,10 +18,10 @@ const TOLD: usize = 1_000;
 
 /// The account of a process.
 #[derive(Debug)]
-pub struct MemoryAccount(Mutex<State>);
+pub struct MemoryAccount(Mutex<LoadQueue>);
 
 #[derive(Debug)]
-struct State {
+struct LoadQueue {
     budget: Budget,
     /// Loads waiting for their turn.
     waiting: HashMap<LoadNumber, oneshot::Sender<()>>,
@@ -45,7 +45,7 @@ pub struct Balance {
 impl MemoryAccount {
     /// An account of this many bytes.
     pub fn new(budget: u64) -> Self {
-        Self(Mutex::new(State {
+        Self(Mutex::new(LoadQueue {
             budget: Budget::new(budget),
             waiting: HashMap::new(),
             told: BTreeSet::new(),
@@ -65,7 +65,7 @@ impl MemoryAccount {
     }
 
     /// Changes the budget and wakes the loads whose turn has come.
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut LoadQueue) -> T) -> T {
         let mut state = self.lock();
         let changed = change(&mut state);
         for number in state.budget.admit() {
@@ -78,7 +78,7 @@ impl MemoryAccount {
     }
 
     /// Every change leaves the state consistent, so a panic elsewhere is harmless.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, LoadQueue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -147,7 +147,7 @@ impl Drop for Share {
     }
 }
 
-impl State {
+impl LoadQueue {
     /// Whether to report now that the domain is too large: only once.
     fn told(&mut self, domain: &DomainName) -> bool {
         if self.told.contains(domain) {
@@ -179,7 +179,7 @@ impl Load {
             .await;
     }
 
-    async fn turn(&self, change: impl FnOnce(&mut State)) {
+    async fn turn(&self, change: impl FnOnce(&mut LoadQueue)) {
         let turn = self.account.change(|state| {
             change(state);
             if state.budget.may_go_on(self.number) {

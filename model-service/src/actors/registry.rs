@@ -19,7 +19,7 @@ use super::waking::Wake;
 use kindred_domain::budget::{Use, who_sleeps};
 use kindred_domain::intake::{Delivery, DeliveryTag};
 use kindred_domain::registry::{Registry, is_idle};
-use kindred_domain::status::State;
+use kindred_domain::status::LoadedState;
 use kindred_domain::store::DomainRow;
 use kindred_domain::time::Now;
 use kindred_query::DomainView;
@@ -137,7 +137,7 @@ impl DomainRegistry {
 
     /// Opens dirty domains, a bounded number at a time.
     fn load_some(&mut self) {
-        let is_loading = |active: &Active| active.view.status().state == State::Loading;
+        let is_loading = |active: &Active| active.view.status().state == LoadedState::Loading;
         for domain in self.domains.load_some(is_loading) {
             self.actor(&domain);
         }

@@ -46,9 +46,9 @@ impl Drop for Cancel {
 }
 
 /// A place in the waiting line.
-struct Place(Arc<AtomicUsize>);
+struct WaitingSlot(Arc<AtomicUsize>);
 
-impl Place {
+impl WaitingSlot {
     /// Takes a place, if one is free.
     fn take(waiting: &Arc<AtomicUsize>) -> Option<Self> {
         let next = |count: usize| (count < WAITING).then_some(count + 1);
@@ -59,7 +59,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for WaitingSlot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -95,6 +95,11 @@ impl Scans {
         self.kernel
     }
 
+    /// The threads that compute.
+    pub fn pool(&self) -> &Arc<ThreadPool> {
+        &self.pool
+    }
+
     /// Runs the work when it is its turn. The flag it is given becomes true when the future is
     /// dropped; the work should then end soon, since it occupies its turn until it ends.
     ///
@@ -104,7 +109,7 @@ impl Scans {
         &self,
         work: impl FnOnce(&AtomicBool) -> T + Send + 'static,
     ) -> Result<T, ScanError> {
-        let Some(place) = Place::take(&self.waiting) else {
+        let Some(place) = WaitingSlot::take(&self.waiting) else {
             self.metrics.scans_refused.inc();
             return Err(ScanError::Busy);
         };

@@ -20,7 +20,7 @@ use crate::store::embedded::EmbeddedStore;
 
 /// Where the keys are stored.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Place {
+pub(crate) struct KeyLocation {
     #[command(flatten)]
     server: Server,
     /// In the database of a cluster, as the configuration names it
@@ -45,7 +45,7 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "DURATION")]
     expires: Option<String>,
     #[command(flatten)]
-    place: Place,
+    place: KeyLocation,
     #[command(flatten)]
     pub(crate) flags: AllFlags,
 }
@@ -54,7 +54,7 @@ pub(crate) struct CreateArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
     #[command(flatten)]
-    place: Place,
+    place: KeyLocation,
     #[command(flatten)]
     pub(crate) flags: AllFlags,
 }
@@ -66,7 +66,7 @@ pub(crate) struct RevokeArgs {
     #[arg(allow_hyphen_values = true)]
     id: String,
     #[command(flatten)]
-    place: Place,
+    place: KeyLocation,
     #[command(flatten)]
     pub(crate) flags: AllFlags,
 }
@@ -154,7 +154,7 @@ fn otherwise() -> CommandError {
     CommandError::failed("unexpected answer: is the server another version?")
 }
 
-impl Place {
+impl KeyLocation {
     /// Sends the request to wherever the keys are stored.
     fn ask(&self, config: &Config, ask: &Ask) -> Result<Told, CommandError> {
         let has_key = config.access.sent_key()?.is_some();

@@ -315,6 +315,8 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
+    mod documents;
+
     use super::*;
     use crate::config::keys;
 

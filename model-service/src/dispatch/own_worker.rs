@@ -42,10 +42,15 @@ impl OwnWorker {
     /// Does a job. If its word vectors are missing, it answers that it does not know the model,
     /// which does not blame the text.
     pub fn perform(&self, job: &Job) -> Reply {
+        self.perform_on(self.pool(), job)
+    }
+
+    /// The same, on other threads.
+    pub fn perform_on(&self, pool: &Arc<ThreadPool>, job: &Job) -> Reply {
         match &job.task {
-            Task::Compare(_) => self.comparing.perform(job),
+            Task::Compare(_) => self.comparing.on(Arc::clone(pool)).perform(job),
             Task::Extract(task) => match self.extracting() {
-                Ok(worker) => worker.perform(job),
+                Ok(worker) => worker.on(Arc::clone(pool)).perform(job),
                 Err(why) => {
                     tracing::warn!(why, "texts wait for a worker");
                     Reply::UnknownModel(task.space.model().to_string())

@@ -45,11 +45,11 @@ pub struct Understudy {
     told: Told,
     /// Most jobs remembered.
     capacity: usize,
-    state: Mutex<State>,
+    state: Mutex<StandIn>,
 }
 
 #[derive(Default)]
-struct State {
+struct StandIn {
     /// Since when there have been no workers.
     alone_since: Option<Instant>,
     is_on: bool,
@@ -66,7 +66,7 @@ struct Sent {
     job: Job,
 }
 
-impl State {
+impl StandIn {
     /// Whether a job has killed workers recently.
     fn is_wary(&self, now: Instant) -> bool {
         self.wary_until.is_some_and(|until| now < until)
@@ -174,7 +174,7 @@ impl Understudy {
     }
 
     /// No code that can panic runs under the lock, so a poisoned lock is harmless.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, StandIn> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -13,7 +13,7 @@ use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, WWW
 use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 use kindred_domain::keys::Right;
 use kindred_shared::DomainName;
 use kindred_shared::event::NOBODY;
@@ -308,7 +308,7 @@ fn signed(
             Ok(Asker::Peer(by.map(str::to_owned)))
         }
         _ => Err(Error::new(
-            Kind::NoKey,
+            ProblemKind::NoKey,
             "The signature of the other instance is not valid. All instances need the same \
              cluster_key, and clocks that are less than a minute apart.",
         )),
@@ -351,7 +351,7 @@ fn is_meant(session: &Session, request: &ServiceRequest) -> Result<(), Error> {
         "A cookie alone does not permit changes. Make them on the page, or send its token in the \
         header {TOKEN}."
     );
-    Err(Error::new(Kind::NotGranted, detail))
+    Err(Error::new(ProblemKind::NotGranted, detail))
 }
 
 /// The secret in a request; only a single one is accepted.
@@ -372,7 +372,7 @@ async fn is_public(lobby: &Lobby, domain: &DomainName) -> bool {
 
 fn no_key() -> Error {
     Error::new(
-        Kind::NoKey,
+        ProblemKind::NoKey,
         "Send a key that exists and has not expired: Authorization: Bearer kk_… An administrator \
          creates one with `kindred keys create`.",
     )
@@ -380,7 +380,7 @@ fn no_key() -> Error {
 
 fn not_granted(word: &str) -> Error {
     Error::new(
-        Kind::NotGranted,
+        ProblemKind::NotGranted,
         format!(
             "This key does not allow this: it needs the grant {word}. An administrator creates \
             keys."

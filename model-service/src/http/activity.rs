@@ -12,7 +12,7 @@ use futures_util::stream;
 use kindred_api::activity::{
     Activity, ActivityEvent, DomainCounts, Jobs, PartitionAnswer, Refused,
 };
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 use kindred_api::worker::{WorkerAnswer, WorkersAnswer};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -87,7 +87,7 @@ async fn follow(
     let Some(open) = lobby.pulse.open() else {
         let detail = "Too many activity streams are open. Ask again in a moment, or ask \
             /v1/activity.";
-        return Err(Error::new(Kind::Busy, detail).retry_after(RETRY_S));
+        return Err(Error::new(ProblemKind::Busy, detail).retry_after(RETRY_S));
     };
     let following = Following {
         lobby,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse};
 use compute_worker::models::Own;
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 use kindred_query::{AskError, Conditions, DomainView, Question, Snapshot, Subject};
 use kindred_shared::{DomainName, ItemId, ModelName, Space};
 use tokio::time::{Instant, interval};
@@ -17,7 +17,7 @@ use super::conditions::Wanted;
 use super::error::Error;
 use super::models::stored;
 use super::parts::{Queries, Reads};
-use super::question::{Asked, Of};
+use super::question::{Of, QueryRequest};
 use super::relay::{as_ours, is_proxied};
 use super::taking_part::TakingPart;
 use crate::actors::scans::ScanError;
@@ -35,7 +35,7 @@ const RETRY_S: u32 = 2;
 const BUSY_S: u32 = 1;
 
 /// Where a domain can be queried.
-pub(super) enum Place {
+pub(super) enum QueryTarget {
     /// Here.
     Here(Here),
     /// Elsewhere; this is the answer from there.
@@ -102,7 +102,7 @@ impl Here {
         }
         let detail =
             "The domain's partition may have gone to another model service meanwhile. Ask again.";
-        Err(Error::new(Kind::NotReady, detail).retry_after(RETRY_S))
+        Err(Error::new(ProblemKind::NotReady, detail).retry_after(RETRY_S))
     }
 }
 
@@ -118,25 +118,25 @@ pub(super) async fn place(
     domain: &DomainName,
     model: Option<&ModelName>,
     body: Option<&[u8]>,
-) -> Result<Place, Error> {
+) -> Result<QueryTarget, Error> {
     // While a domain is reloaded, its previous snapshot may lack items.
     if let Some(here) = Here::of_model(reads, domain, model).filter(Here::is_whole) {
-        return Ok(Place::Here(here));
+        return Ok(QueryTarget::Here(here));
     }
     match reads.owners.of_domain(domain).await? {
         OwnerLocation::Local => {
             let loaded = loaded(reads, queries, domain, model).await;
-            loaded.map(Place::Here)
+            loaded.map(QueryTarget::Here)
         }
         OwnerLocation::Remote(owner) if !is_proxied(request.headers()) => {
             let path = request.uri().path_and_query();
             let path = path.map_or_else(|| request.uri().path(), |path| path.as_str());
             let body = body.map(<[u8]>::to_vec);
             let answer = reads.relay.query(&owner, path, body).await?;
-            Ok(Place::There(as_ours(&answer)))
+            Ok(QueryTarget::There(as_ours(&answer)))
         }
         OwnerLocation::Remote(_) | OwnerLocation::Unowned => Err(Error::new(
-            Kind::NotReady,
+            ProblemKind::NotReady,
             "No model service owns this domain's partition at the moment; one takes it within \
             seconds. Ask again.",
         )
@@ -162,7 +162,7 @@ pub(super) async fn loaded(
     };
     if !queries.waking.wake(Partition(row.partition), domain) {
         let detail = "This model service does not host the domain's partition yet. Ask again.";
-        return Err(Error::new(Kind::NotReady, detail).retry_after(RETRY_S));
+        return Err(Error::new(ProblemKind::NotReady, detail).retry_after(RETRY_S));
     }
     let (mut look, until) = (interval(LOOK), Instant::now() + PATIENCE);
     while Instant::now() < until {
@@ -177,7 +177,7 @@ pub(super) async fn loaded(
          an item is available meanwhile.",
         PATIENCE.as_secs()
     );
-    Err(Error::new(Kind::NotReady, detail).retry_after(RETRY_S))
+    Err(Error::new(ProblemKind::NotReady, detail).retry_after(RETRY_S))
 }
 
 /// Whether a domain has default conditions.
@@ -208,7 +208,7 @@ pub(super) async fn answer(
     queries: &Queries,
     domain: &DomainName,
     here: &Here,
-    asked: Asked,
+    asked: QueryRequest,
 ) -> Result<Answered, Error> {
     let takes_part = TakingPart::of(queries, domain, asked.reader.as_deref()).await;
     let (here, takes_part) = match takes_part.as_ref().and_then(TakingPart::model) {
@@ -320,12 +320,12 @@ pub(super) fn not_scanned(error: ScanError) -> Error {
         ScanError::Busy => {
             let detail = "Too many queries are running. Ask again in a moment, or ask for the \
                 plain list.";
-            Error::new(Kind::Busy, detail).retry_after(BUSY_S)
+            Error::new(ProblemKind::Busy, detail).retry_after(BUSY_S)
         }
         ScanError::Failed(why) => {
             tracing::error!(why, "a query was not answered");
             let detail = format!("The query could not be computed: {why}. Ask again.");
-            Error::new(Kind::NotReady, detail).retry_after(RETRY_S)
+            Error::new(ProblemKind::NotReady, detail).retry_after(RETRY_S)
         }
     }
 }
@@ -393,7 +393,7 @@ impl Asking {
                 };
                 let (space, feature, words) = self.texts.feature(text, rules).map_err(|why| {
                     let detail = format!("The text could not be read: {why}. Ask again.");
-                    Error::new(Kind::NotReady, detail).retry_after(RETRY_S)
+                    Error::new(ProblemKind::NotReady, detail).retry_after(RETRY_S)
                 })?;
                 (Subject::Feature { space, feature }, words)
             }
@@ -437,7 +437,7 @@ fn not_answered(error: &AskError) -> Error {
         AskError::NoneKnown => Error::unknown_item(),
         other => {
             let detail = format!("The query could not be computed: {other}. Ask again.");
-            Error::new(Kind::NotReady, detail).retry_after(RETRY_S)
+            Error::new(ProblemKind::NotReady, detail).retry_after(RETRY_S)
         }
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use kindred_api::batch::{BatchAnswer, REJECTS_LISTED, REJECTS_MOST, RejectedLine};
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 use kindred_shared::DomainName;
 use kindred_shared::event::{self, Event, Reason, Refusal};
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -287,7 +287,7 @@ fn count(answer: &mut BatchAnswer, (line, outcome): Settled) -> Result<(), Stop>
         }
         Err(PublishError::Refused(refusal)) => answer.rejected.push(RejectedLine {
             line,
-            kind: Kind::Refused(refusal.reason).uri(),
+            kind: ProblemKind::Refused(refusal.reason).uri(),
             detail: refusal.detail,
             field: refusal.field,
         }),
@@ -303,7 +303,7 @@ fn count(answer: &mut BatchAnswer, (line, outcome): Settled) -> Result<(), Stop>
 
 fn too_many_rejected() -> Error {
     Error::new(
-        Kind::TooManyRejected,
+        ProblemKind::TooManyRejected,
         format!(
             "{REJECTS_MOST} lines were rejected, so the rest was not read. Fix what the first of \
              them name, and send again."

@@ -13,7 +13,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use bytes::Bytes;
 use flate2::write::GzDecoder;
 use futures_util::{Stream, StreamExt};
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 use kindred_shared::event::Reason;
 use tokio::time::Instant;
 
@@ -158,7 +158,7 @@ impl<S: Chunks> Body<S> {
         append(unpacker.finish()?)?;
         if self.signed.is_some_and(|hash| hash != of_body(&whole)) {
             return Err(Error::new(
-                Kind::NoKey,
+                ProblemKind::NoKey,
                 "The body is not the one that the other instance signed.",
             ));
         }
@@ -181,7 +181,7 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Error> {
             Ok(Encoding::Gzip)
         }
         Some(_) => Err(Error::new(
-            Kind::UnsupportedEncoding,
+            ProblemKind::UnsupportedEncoding,
             "Send the body uncompressed, or with Content-Encoding: gzip.",
         )
         .field("Content-Encoding")),
@@ -235,11 +235,11 @@ impl Patience {
                 Ok(Some(chunk))
             }
             Ok(Some(Err(error))) => Err(Error::new(
-                Kind::IncompleteBody,
+                ProblemKind::IncompleteBody,
                 format!("The body broke off before its end ({error}). Send it again."),
             )),
             Err(_) => Err(Error::new(
-                Kind::SlowBody,
+                ProblemKind::SlowBody,
                 format!(
                     "The body did not arrive in time: it may take {} s, and a batch must send at \
                      least {LEAST_PACE} bytes per second. Send it again, without pauses.",
@@ -253,7 +253,7 @@ impl Patience {
 /// The body is over a limit in bytes.
 pub(crate) fn too_large(limit: u64) -> Error {
     Error::new(
-        Kind::Refused(Reason::TooLarge),
+        ProblemKind::Refused(Reason::TooLarge),
         format!("The body is over {limit} bytes. Send less in one request, or raise the limit."),
     )
 }
@@ -336,7 +336,7 @@ impl Unpacker {
 
 fn not_gzip(error: std::io::Error) -> Error {
     Error::new(
-        Kind::IncompleteBody,
+        ProblemKind::IncompleteBody,
         format!("The body is not valid gzip ({error}). Send it again, whole."),
     )
     .field("Content-Encoding")

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 
 use actix_web::http::StatusCode;
 
@@ -107,7 +107,7 @@ impl Callers {
                 "This key has {open} open connections, which is its limit. Reuse them, or raise \
                  connections_per_key."
             );
-            let busy = Error::new(Kind::TooManyConnections, detail).retry_after(1);
+            let busy = Error::new(ProblemKind::TooManyConnections, detail).retry_after(1);
             return Err(busy.with_status(StatusCode::TOO_MANY_REQUESTS));
         }
         all.entry(caller).or_default().connections += 1;
@@ -130,7 +130,7 @@ impl Callers {
                 "This key has {under_way} requests in progress, which is its limit. Wait for \
                  their answers, or raise requests_per_key."
             );
-            return Err(Error::new(Kind::Busy, detail).retry_after(1));
+            return Err(Error::new(ProblemKind::Busy, detail).retry_after(1));
         }
         Ok(self.turn(&mut all, caller))
     }
@@ -244,7 +244,7 @@ impl Held {
         }
         let detail = "As many bytes of requests are being held as may be, of all or of yours. Let those under way end, \
                       and send it again, or in smaller parts.";
-        Err(Error::new(Kind::Busy, detail).retry_after(1))
+        Err(Error::new(ProblemKind::Busy, detail).retry_after(1))
     }
 
     fn takes_room(&mut self, more: usize) -> bool {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use futures_util::future::join_all;
 use kindred_api::activity::Freshness;
-use kindred_api::domain::{DomainAnswer, DomainsAnswer, Recent, Settings, State};
+use kindred_api::domain::{DomainAnswer, DomainState, DomainsAnswer, Recent, Settings};
 use kindred_api::path::DOMAINS;
 use kindred_query::recent::{self, Summary};
 use kindred_shared::DomainName;
@@ -63,7 +63,7 @@ fn describe(reads: &Reads, row: DomainRow, owner: Option<String>) -> DomainAnswe
             partition: row.partition,
             owner,
             oldest_pending_seconds: None,
-            state: State::Asleep,
+            state: DomainState::Asleep,
             // Dirty and not loaded: only right after a start, until it is its turn.
             quiet: row.dirty.is_none(),
             live: row.live,
@@ -89,16 +89,16 @@ fn recent(seen: Summary) -> Recent {
     }
 }
 
-fn state(state: status::State) -> State {
+fn state(state: status::LoadedState) -> DomainState {
     match state {
-        status::State::Loading => State::Loading,
-        status::State::Idle => State::Idle,
-        status::State::Collecting => State::Collecting,
-        status::State::Extracting => State::Extracting,
-        status::State::Comparing => State::Comparing,
-        status::State::Storing => State::Storing,
-        status::State::BackingOff => State::BackingOff,
-        status::State::Lost => State::Lost,
+        status::LoadedState::Loading => DomainState::Loading,
+        status::LoadedState::Idle => DomainState::Idle,
+        status::LoadedState::Collecting => DomainState::Collecting,
+        status::LoadedState::Extracting => DomainState::Extracting,
+        status::LoadedState::Comparing => DomainState::Comparing,
+        status::LoadedState::Storing => DomainState::Storing,
+        status::LoadedState::BackingOff => DomainState::BackingOff,
+        status::LoadedState::Lost => DomainState::Lost,
     }
 }
 
@@ -132,7 +132,7 @@ async fn list(
 }
 
 /// What owners report about domains that are not owned here. Without an owner, or if it does not
-/// answer, a domain is [`State::Unowned`].
+/// answer, a domain is [`DomainState::Unowned`].
 async fn told_by_owners(
     reads: &Reads,
     rows: &[DomainRow],
@@ -171,7 +171,7 @@ async fn told_by_owners(
             .as_ref()
             .and_then(|address| by_address.get_mut(address)?.remove(&row.domain))
             .unwrap_or_else(|| DomainAnswer {
-                state: State::Unowned,
+                state: DomainState::Unowned,
                 ..describe(reads, row.clone(), owner.clone())
             });
         // An older version does not report these fields.

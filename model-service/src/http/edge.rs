@@ -12,7 +12,7 @@ use actix_web::http::header::{
 };
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 
 use super::callers::Turn;
 use super::connection::Requests;
@@ -95,7 +95,7 @@ pub(crate) async fn named(
     }
     Ok(request.error_response(
         Error::new(
-            Kind::NotAcceptableHost,
+            ProblemKind::NotAcceptableHost,
             "This service does not accept requests under this host name. Use one of its \
              addresses, or add the name to `hosts` in its configuration.",
         )
@@ -152,7 +152,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 fn not_json() -> Error {
     Error::new(
-        Kind::UnsupportedType,
+        ProblemKind::UnsupportedType,
         "Declare the type of the body: Content-Type: application/json (or another +json), or \
         application/x-ndjson for a batch.",
     )
@@ -163,7 +163,7 @@ fn not_json() -> Error {
 fn not_taken(route: &Route, method: &Method) -> Error {
     let allow = &route.allow;
     let detail = format!("Method {method} is not supported here. Use one of: {allow}.");
-    Error::new(Kind::MethodNotAllowed, detail).allowing(allow)
+    Error::new(ProblemKind::MethodNotAllowed, detail).allowing(allow)
 }
 
 /// Answers unmatched requests: the path is unknown, or does not support the method.
@@ -185,5 +185,5 @@ pub(crate) async fn unmatched(
             format!("Unknown path {shown:?}. /openapi.json lists every path.")
         }
     };
-    Err(Error::new(Kind::UnknownPath, detail))
+    Err(Error::new(ProblemKind::UnknownPath, detail))
 }

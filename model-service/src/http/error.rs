@@ -8,7 +8,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use kindred_api::batch::BatchAnswer;
-use kindred_api::problem::{BrokenOff, Kind, Problem};
+use kindred_api::problem::{BrokenOff, Problem, ProblemKind};
 use kindred_shared::ModelName;
 use kindred_shared::event::{Reason, Refusal};
 
@@ -30,7 +30,7 @@ pub(crate) struct Error {
 
 impl Error {
     /// A problem with its kind's status. `detail` says what is wrong and how to fix it.
-    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         Self {
             problem: Box::new(Problem::new(kind, detail)),
             retry_after_s: None,
@@ -85,7 +85,7 @@ impl Error {
     /// The item does not exist, or is not visible.
     pub(crate) fn unknown_item() -> Self {
         Self::new(
-            Kind::UnknownItem,
+            ProblemKind::UnknownItem,
             "Unknown item, or one that is not visible. Ids are compared byte by byte; in a URL \
              they are percent-encoded once.",
         )
@@ -98,13 +98,13 @@ impl Error {
             "Unknown model {name} in this domain, or it is not ready. GET …/models lists the \
             models."
         );
-        Self::new(Kind::UnknownModel, detail).field("model")
+        Self::new(ProblemKind::UnknownModel, detail).field("model")
     }
 
     /// The domain does not exist.
     pub(crate) fn unknown_domain() -> Self {
         Self::new(
-            Kind::Refused(Reason::UnknownDomain),
+            ProblemKind::Refused(Reason::UnknownDomain),
             "Unknown domain. A domain is registered by its first item, unless the service is \
              configured otherwise; GET /v1/domains lists all domains.",
         )
@@ -140,13 +140,13 @@ impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         let kind = match refusal.reason {
             // The same code, whoever finds it.
-            Reason::UnknownItem => Kind::UnknownItem,
-            reason => Kind::Refused(reason),
+            Reason::UnknownItem => ProblemKind::UnknownItem,
+            reason => ProblemKind::Refused(reason),
         };
         let error = Self::new(kind, refusal.detail);
         // Only a person, or deletions, can make room.
         let error = match kind {
-            Kind::Refused(Reason::OverQuota) => error.retry_after(RETRY_LATER_S),
+            ProblemKind::Refused(Reason::OverQuota) => error.retry_after(RETRY_LATER_S),
             _ => error,
         };
         match refusal.field {
@@ -160,7 +160,7 @@ impl From<PublishError> for Error {
     fn from(error: PublishError) -> Self {
         let not_stored = |detail: &str, remedy| {
             Self::new(
-                Kind::NotStored,
+                ProblemKind::NotStored,
                 format!("{}. {remedy}", detail.trim_end_matches('.')),
             )
         };
@@ -216,6 +216,6 @@ impl From<StoreError> for Error {
             }
         };
         say_not_readable(&error);
-        Self::new(Kind::NotReadable, format!("{error}. Ask again.")).retry_after(retry)
+        Self::new(ProblemKind::NotReadable, format!("{error}. Ask again.")).retry_after(retry)
     }
 }

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, delete, get, put};
 use kindred_api::experiment::{
     ArmBody, ExperimentAnswer, ExperimentBody, ExperimentLine, ExperimentsAnswer,
 };
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 use kindred_shared::DomainName;
 use kindred_shared::event::Reason;
 use serde_json::{Map, Value};
@@ -255,7 +255,7 @@ pub(super) async fn elsewhere(
 pub(super) fn nobody() -> Error {
     let detail = "No model service owns this domain's partition at the moment; one takes it \
         within seconds. Ask again.";
-    Error::new(Kind::NotReady, detail).retry_after(RETRY_S)
+    Error::new(ProblemKind::NotReady, detail).retry_after(RETRY_S)
 }
 
 /// The domain's row.
@@ -274,23 +274,23 @@ pub(super) fn failed(failure: ExperimentError) -> Error {
         ExperimentError::Late => {
             let detail = "It takes longer than expected, perhaps because a large experiment is \
                 being read. Ask again.";
-            Error::new(Kind::NotReady, detail).retry_after(RETRY_S)
+            Error::new(ProblemKind::NotReady, detail).retry_after(RETRY_S)
         }
         ExperimentError::Busy => {
             let detail = "Too much feedback is waiting to be counted. Send it again in a moment.";
-            Error::new(Kind::Busy, detail).retry_after(RETRY_S)
+            Error::new(ProblemKind::Busy, detail).retry_after(RETRY_S)
         }
         ExperimentError::Unknown => {
             let detail = "Unknown experiment; GET …/experiments lists the experiments of the \
                           domain.";
-            Error::new(Kind::Refused(Reason::UnknownExperiment), detail).field("name")
+            Error::new(ProblemKind::Refused(Reason::UnknownExperiment), detail).field("name")
         }
         ExperimentError::Runs(name) => {
             let detail = format!(
                 "The experiment {name:?} is running in this domain, and only one may run at a \
                  time. End it first (DELETE …/experiments/{name})."
             );
-            Error::new(Kind::Conflict, detail).field("name")
+            Error::new(ProblemKind::Conflict, detail).field("name")
         }
         ExperimentError::Store(error) => error.into(),
     }
@@ -352,7 +352,7 @@ fn arm(at: usize, value: &Value) -> Result<Arm, Error> {
 }
 
 fn unfit(field: impl Into<String>, detail: impl Into<String>) -> Error {
-    Error::new(Kind::Refused(Reason::InvalidField), detail).field(field)
+    Error::new(ProblemKind::Refused(Reason::InvalidField), detail).field(field)
 }
 
 /// Whether each arm's model can be asked: the active one, or one that is ready.

@@ -7,7 +7,7 @@ use actix_web::{HttpResponse, get};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 use kindred_domain::material::{Material, upsert_of};
 use kindred_domain::store::{ItemRow, Liveness, Store, StoreError};
 use kindred_shared::event::Event;
@@ -50,7 +50,13 @@ struct ExportQuery {
 impl Parameters for ExportQuery {
     fn read(given: &Given) -> Result<Self, Error> {
         let invalid = |name: &'static str, allowed: &'static str| {
-            move || Error::new(Kind::InvalidParameter, format!("{name} is {allowed}.")).field(name)
+            move || {
+                Error::new(
+                    ProblemKind::InvalidParameter,
+                    format!("{name} is {allowed}."),
+                )
+                .field(name)
+            }
         };
         let limit = invalid("limit", "one integer, at least 1");
         let after = invalid("after", "the id of one item");
@@ -85,8 +91,9 @@ async fn get(
         return Err(Error::unknown_domain());
     }
     let after = query.after.map(|after| {
-        ItemId::new(&after)
-            .map_err(|error| Error::new(Kind::InvalidParameter, error.to_string()).field("after"))
+        ItemId::new(&after).map_err(|error| {
+            Error::new(ProblemKind::InvalidParameter, error.to_string()).field("after")
+        })
     });
     let after = after.transpose()?;
     let export = Export {

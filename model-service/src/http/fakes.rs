@@ -283,14 +283,14 @@ pub(super) struct Bench {
 
 /// Queries whose texts are read without word vectors.
 fn queries(metrics: &Arc<Metrics>, experiments: Arc<Experiments>) -> Queries {
-    let pool = compute_worker::pool(1).expect("a thread");
+    let scans = Scans::new(Kernel::Auto, 1, Arc::clone(metrics)).expect("a thread");
     let models = Models::new(Arc::new(Vectors::none()));
-    let worker = Worker::new(models, Kernel::Auto, Arc::new(pool));
+    let worker = Worker::new(models, Kernel::Auto, Arc::clone(scans.pool()));
     let languages = ["en", "de"].map(str::to_owned);
     let preprocessors = Preprocessors::new(&languages, "en").expect("known languages");
     let extract = Arc::new(move |job: &Job| worker.perform(job));
     Queries {
-        scans: Scans::new(Kernel::Auto, 1, Arc::clone(metrics)).expect("a thread"),
+        scans,
         texts: Texts::new(Arc::new(preprocessors), extract),
         waking: Arc::new(Waking::default()),
         limits: Limits {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use kindred_api::batch::RejectedLine;
 use kindred_api::experiment::FeedbackAnswer;
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 use kindred_domain::experiment::feedback::Feedback;
 use kindred_shared::DomainName;
 use kindred_shared::event::{Reason, Refusal};
@@ -118,7 +118,7 @@ async fn count(
     }
     let refused = refused.into_iter().map(|(line, refusal)| RejectedLine {
         line,
-        kind: Kind::Refused(refusal.reason).uri(),
+        kind: ProblemKind::Refused(refusal.reason).uri(),
         detail: refusal.detail,
         field: refusal.field,
     });
@@ -373,7 +373,7 @@ fn numbered(body: &[u8]) -> Result<Vec<Numbered>, Error> {
     if events.len() > MOST_EVENTS {
         let detail =
             format!("There are more than {MOST_EVENTS} events; send fewer in one request.");
-        return Err(Error::new(Kind::Refused(Reason::TooLarge), detail));
+        return Err(Error::new(ProblemKind::Refused(Reason::TooLarge), detail));
     }
     Ok(events)
 }

@@ -6,7 +6,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, delete, get, put};
 use chrono::Utc;
 use kindred_api::item::{Accepted, GoneItem, Item, ItemAnswer, ItemBody, Status};
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 use kindred_domain::markup::plain_text;
 use kindred_domain::shown::title;
 use kindred_domain::store::{FeatureStamp, ItemRow, StoreError, newest_feature};
@@ -42,8 +42,13 @@ struct ItemQuery {
 
 impl Parameters for ItemQuery {
     fn read(given: &Given) -> Result<Self, Error> {
-        let invalid =
-            || Error::new(Kind::InvalidParameter, "text is true or false, once.").field("text");
+        let invalid = || {
+            Error::new(
+                ProblemKind::InvalidParameter,
+                "text is true or false, once.",
+            )
+            .field("text")
+        };
         let text = match given.once("text", invalid)? {
             None => None,
             Some("true") => Some(true),
@@ -249,7 +254,7 @@ impl Parameters for VersionQuery {
     fn read(given: &Given) -> Result<Self, Error> {
         let invalid = || {
             Error::new(
-                Kind::Refused(Reason::InvalidVersion),
+                ProblemKind::Refused(Reason::InvalidVersion),
                 format!(
                     "version is an integer from 0 to {MAX_VERSION}; leave it out for the newest."
                 ),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_web::{HttpResponse, delete, get, post, web};
 use kindred_api::key::{CreatedKey, KEY_FIELDS, Key, KeyBody, KeysAnswer};
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 use kindred_domain::keys::KeyStore;
 use kindred_shared::event::{Reason, without_mark};
 use serde_json::{Map, Value};
@@ -115,7 +115,7 @@ fn store(lobby: &Lobby) -> Result<&Arc<dyn KeyStore>, Error> {
     };
     if keys.is_open() {
         return Err(Error::new(
-            Kind::NoKey,
+            ProblemKind::NoKey,
             "There is no key yet. Create the first one where the data is: kindred keys create \
             --grant admin.",
         ));
@@ -125,7 +125,7 @@ fn store(lobby: &Lobby) -> Result<&Arc<dyn KeyStore>, Error> {
 
 fn unknown() -> Error {
     Error::new(
-        Kind::UnknownKey,
+        ProblemKind::UnknownKey,
         "Unknown key; GET /v1/keys lists all keys.",
     )
     .field("id")
@@ -136,18 +136,18 @@ fn wanted(bytes: &[u8]) -> Result<KeyBody, Error> {
     let object: Map<String, Value> =
         serde_json::from_slice(without_mark(bytes)).map_err(|error| {
             let detail = format!("Send one JSON object with the grants of the key: {error}");
-            Error::new(Kind::Refused(Reason::InvalidJson), detail)
+            Error::new(ProblemKind::Refused(Reason::InvalidJson), detail)
         })?;
     if let Some(name) = object.keys().find(|name| !KEY_FIELDS.contains(&&***name)) {
         let shown: String = name.chars().take(100).collect();
         let nearest = nearest(&shown, &KEY_FIELDS).unwrap_or_default();
         let known = KEY_FIELDS.join(", ");
         let detail = format!("Unknown field {shown:?}; the nearest is {nearest}. Known: {known}.");
-        return Err(Error::new(Kind::UnknownParameter, detail).field(shown));
+        return Err(Error::new(ProblemKind::UnknownParameter, detail).field(shown));
     }
     if !object.contains_key("grants") {
         let detail = "Say what the key allows: \"grants\":[\"read:news.example\"].";
-        return Err(Error::new(Kind::Refused(Reason::MissingField), detail).field("grants"));
+        return Err(Error::new(ProblemKind::Refused(Reason::MissingField), detail).field("grants"));
     }
     let at_fault = if object["grants"].is_array() {
         "expires"
@@ -156,7 +156,7 @@ fn wanted(bytes: &[u8]) -> Result<KeyBody, Error> {
     };
     serde_json::from_value(Value::Object(object)).map_err(|error| {
         let detail = format!("grants is a list of strings, expires a string such as 90d: {error}");
-        Error::new(Kind::Refused(Reason::InvalidField), detail).field(at_fault)
+        Error::new(ProblemKind::Refused(Reason::InvalidField), detail).field(at_fault)
     })
 }
 
@@ -164,11 +164,11 @@ impl From<MakeError> for Error {
     fn from(error: MakeError) -> Self {
         match error {
             MakeError::Field { field, detail } => {
-                Self::new(Kind::Refused(Reason::InvalidField), detail).field(field)
+                Self::new(ProblemKind::Refused(Reason::InvalidField), detail).field(field)
             }
-            MakeError::Full => Self::new(Kind::Conflict, error.to_string()),
+            MakeError::Full => Self::new(ProblemKind::Conflict, error.to_string()),
             MakeError::NoRandomness => {
-                Self::new(Kind::NotStored, error.to_string()).retry_after(60)
+                Self::new(ProblemKind::NotStored, error.to_string()).retry_after(60)
             }
             MakeError::Store(error) => error.into(),
         }

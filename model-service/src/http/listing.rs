@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use actix_web::{HttpResponse, get};
 use chrono::Utc;
 use kindred_api::item::{ItemsAnswer, ListedItem};
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 use kindred_domain::shown::{Interner, title};
 use kindred_domain::store::{ItemRow, Store, StoreError};
 use kindred_query::Filter;
@@ -57,12 +57,12 @@ struct ItemsQuery {
 }
 
 /// The request: [`ItemsQuery`], and a filter.
-struct Asked {
+struct ItemsRequest {
     query: ItemsQuery,
     filter: Filter,
 }
 
-impl Parameters for Asked {
+impl Parameters for ItemsRequest {
     fn read(given: &Given) -> Result<Self, Error> {
         let mut filter = FilterParameters::default();
         for (name, value) in given.pairs() {
@@ -78,7 +78,13 @@ impl Parameters for Asked {
 impl Parameters for ItemsQuery {
     fn read(given: &Given) -> Result<Self, Error> {
         let invalid = |name: &'static str, allowed: String| {
-            move || Error::new(Kind::InvalidParameter, format!("{name} is {allowed}.")).field(name)
+            move || {
+                Error::new(
+                    ProblemKind::InvalidParameter,
+                    format!("{name} is {allowed}."),
+                )
+                .field(name)
+            }
         };
         let limit = invalid(
             "limit",
@@ -120,10 +126,10 @@ impl Parameters for ItemsQuery {
 #[get("/v1/domains/{domain}/items")]
 async fn get(
     path: InPath<InDomain>,
-    query: InQuery<Asked>,
+    query: InQuery<ItemsRequest>,
     reads: Part<Reads>,
 ) -> Result<HttpResponse, Error> {
-    let (domain, Asked { query, filter }) = (path.0.domain, query.0);
+    let (domain, ItemsRequest { query, filter }) = (path.0.domain, query.0);
     let Some(row) = reads.registered(&domain).await? else {
         return Err(Error::unknown_domain());
     };
@@ -138,7 +144,11 @@ async fn get(
         limit,
     };
     let answer = if query.sort.as_deref() == Some("newest") {
-        let after = query.after.as_deref().map(Place::read).transpose()?;
+        let after = query
+            .after
+            .as_deref()
+            .map(NewestPosition::read)
+            .transpose()?;
         pages.newest(after).await?
     } else {
         let after = query.after.as_deref().map(id_from).transpose()?;
@@ -159,7 +169,7 @@ fn next_from(id: &ItemId) -> String {
 
 fn unknown_place() -> Error {
     let detail = "after is the next of the previous page, with the same sort.";
-    Error::new(Kind::InvalidParameter, detail).field("after")
+    Error::new(ProblemKind::InvalidParameter, detail).field("after")
 }
 
 /// What pages are made from.
@@ -202,7 +212,7 @@ impl Pages<'_> {
         }
     }
 
-    async fn newest(&mut self, after: Option<Place>) -> Result<ItemsAnswer, StoreError> {
+    async fn newest(&mut self, after: Option<NewestPosition>) -> Result<ItemsAnswer, StoreError> {
         // As many rows as languages can be read for may be needed for a page.
         let kept = if self.choice.asks_for_languages() {
             self.limit.max(MOST_FEATURES)
@@ -218,7 +228,7 @@ impl Pages<'_> {
                 .scan_items(self.domain, from.as_ref(), ROWS)
                 .await?;
             for row in page.rows {
-                let place = Place::of(&row);
+                let place = NewestPosition::of(&row);
                 let is_before = after.as_ref().is_some_and(|after| place <= *after);
                 if is_before || !self.choice.may_be(&row, &mut self.held) {
                     continue;
@@ -235,7 +245,7 @@ impl Pages<'_> {
             }
         }
         let best = best.into_sorted_vec().into_iter();
-        let (places, rows): (Vec<Place>, Vec<ItemRow>) =
+        let (places, rows): (Vec<NewestPosition>, Vec<ItemRow>) =
             best.map(|Placed(place, row)| (place, row)).unzip();
         let chosen = self
             .languages
@@ -243,7 +253,9 @@ impl Pages<'_> {
             .await?;
         has_more |= chosen.looked_at < rows.len();
         let last = chosen.looked_at.checked_sub(1);
-        let last = last.and_then(|last| places.get(last)).map(Place::written);
+        let last = last
+            .and_then(|last| places.get(last))
+            .map(NewestPosition::written);
         Ok(ItemsAnswer {
             items: at(&chosen.places, rows).map(listed).collect(),
             next: last.filter(|_| has_more),
@@ -260,13 +272,13 @@ fn at(places: &[usize], rows: Vec<ItemRow>) -> impl Iterator<Item = ItemRow> {
 
 /// Position of an item among the newest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct NewestPosition {
     /// The newest first.
     at: Reverse<i64>,
     id: ItemId,
 }
 
-impl Place {
+impl NewestPosition {
     fn of(row: &ItemRow) -> Self {
         let at = row.published_at.or(row.publish_at);
         let at = at.unwrap_or_else(|| row.first_accepted());
@@ -293,7 +305,7 @@ impl Place {
 }
 
 /// An item at its position; the last position is the greatest.
-struct Placed(Place, ItemRow);
+struct Placed(NewestPosition, ItemRow);
 
 impl PartialEq for Placed {
     fn eq(&self, other: &Self) -> bool {
@@ -341,16 +353,16 @@ mod tests {
 
     #[test]
     fn places_come_back_as_they_were_written() {
-        let place = |id: &str, at| Place {
+        let place = |id: &str, at| NewestPosition {
             at: Reverse(at),
             id: ItemId::new(id).unwrap(),
         };
         for one in [place("a:b", 5), place("é", -7)] {
-            assert_eq!(Place::read(&one.written()).ok(), Some(one));
+            assert_eq!(NewestPosition::read(&one.written()).ok(), Some(one));
         }
         assert!(place("b", 9) < place("a", 8), "the newest first");
         assert!(place("a", 9) < place("b", 9));
         assert_eq!(next_from(&id_from("i:a:b").unwrap()), "i:a:b");
-        assert!(Place::read("i:a").is_err() && id_from("n:1:a").is_err());
+        assert!(NewestPosition::read("i:a").is_err() && id_from("n:1:a").is_err());
     }
 }

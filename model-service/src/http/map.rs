@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use kindred_api::map::{MapAnswer, MapItem};
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 use kindred_query::{Item, Map, Snapshot};
 use kindred_shared::DomainName;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::asking::{Here, Place, not_scanned, place};
+use super::asking::{Here, QueryTarget, not_scanned, place};
 use super::error::Error;
 use super::openapi;
 use super::parts::{Lobby, Part, Queries, Reads};
@@ -50,8 +50,8 @@ async fn get(
 ) -> Result<HttpResponse, Error> {
     let domain = path.0.domain;
     let here = match place(&reads, &queries, &request, &domain, None, None).await? {
-        Place::There(response) => return Ok(response),
-        Place::Here(here) => here,
+        QueryTarget::There(response) => return Ok(response),
+        QueryTarget::Here(here) => here,
     };
     let now = reads.clock.now().unix_ms;
     let map = made(&lobby, &queries, &domain, &here, now).await?;
@@ -77,9 +77,11 @@ async fn made(
         .run(move |cancelled| of.map(now, cancelled))
         .await;
     let Some(map) = map.map_err(not_scanned)? else {
-        return Err(
-            Error::new(Kind::NotReady, "The map could not be completed. Ask again.").retry_after(1),
-        );
+        return Err(Error::new(
+            ProblemKind::NotReady,
+            "The map could not be completed. Ask again.",
+        )
+        .retry_after(1));
     };
     let map = Arc::new(map);
     lobby

@@ -6,7 +6,7 @@
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, put};
 use compute_worker::models::{compares_languages, names_of_texts};
 use kindred_api::model::{ActivatedAnswer, ModelAnswer, ModelBody, ModelState, ModelsAnswer};
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 use kindred_shared::event::{Event, ModelChange, Modelled};
 use kindred_shared::{DomainName, ModelName};
 use serde_json::Value;
@@ -26,7 +26,7 @@ use super::values::{invalid, only};
 use kindred_domain::experiment::Arm;
 use kindred_domain::models::{Models, Stage};
 use kindred_domain::settings::SettingsOutcome;
-use kindred_domain::status::{DomainStatus, State};
+use kindred_domain::status::{DomainStatus, LoadedState};
 
 /// Largest request body, in bytes.
 const MAX_BYTES: usize = 64 << 10;
@@ -195,7 +195,7 @@ async fn delete_one(
             let detail = format!(
                 "Arm {arm} of the running experiment {experiment} answers with {name}. End the experiment first."
             );
-            return Err(Error::new(Kind::Conflict, detail).field("name"));
+            return Err(Error::new(ProblemKind::Conflict, detail).field("name"));
         }
     }
     match change(&reads, &writes, &domain, &name, ModelChange::Delete, &asker).await? {
@@ -229,7 +229,7 @@ async fn change(
     match outcome(reads, domain, &request).await? {
         SettingsOutcome::Unknown => Err(Error::unknown_model(name)),
         SettingsOutcome::Conflict(why) => {
-            Err(Error::new(Kind::Conflict, format!("{why}.")).field("name"))
+            Err(Error::new(ProblemKind::Conflict, format!("{why}.")).field("name"))
         }
         became => Ok(became),
     }
@@ -237,7 +237,7 @@ async fn change(
 
 fn unexpected(became: &SettingsOutcome) -> Error {
     let detail = format!("The domain's owner decided differently: {became:?}. Ask again.");
-    Error::new(Kind::NotReady, detail)
+    Error::new(ProblemKind::NotReady, detail)
 }
 
 /// The kind that a body names.
@@ -324,7 +324,7 @@ async fn described(reads: &Reads, domain: &DomainName) -> Result<Vec<ModelAnswer
 
 /// The share of items whose lists are made.
 fn done(status: &DomainStatus) -> f64 {
-    if status.state == State::Loading || status.live == 0 {
+    if status.state == LoadedState::Loading || status.live == 0 {
         return 0.0;
     }
     let left = status.pending.max(status.unstored).min(status.live);
@@ -366,13 +366,13 @@ mod tests {
             ..DomainStatus::default()
         };
         let of = |state, live, pending, unstored| done(&status(state, live, pending, unstored));
-        assert_eq!(of(State::Loading, 100, 0, 0), 0.0);
-        assert_eq!(of(State::Idle, 0, 0, 0), 0.0);
-        assert_eq!(of(State::Extracting, 200, 100, 0), 0.5);
-        assert_eq!(of(State::Storing, 200, 0, 50), 0.75);
-        assert_eq!(of(State::Idle, 200, 300, 0), 0.0);
+        assert_eq!(of(LoadedState::Loading, 100, 0, 0), 0.0);
+        assert_eq!(of(LoadedState::Idle, 0, 0, 0), 0.0);
+        assert_eq!(of(LoadedState::Extracting, 200, 100, 0), 0.5);
+        assert_eq!(of(LoadedState::Storing, 200, 0, 50), 0.75);
+        assert_eq!(of(LoadedState::Idle, 200, 300, 0), 0.0);
         assert_eq!(
-            of(State::Idle, 200, 0, 0),
+            of(LoadedState::Idle, 200, 0, 0),
             1.0 - LEFT,
             "not before it is ready"
         );

@@ -6,7 +6,7 @@ use actix_web::http::Method;
 use actix_web::http::header::VARY;
 use actix_web::{HttpResponse, get, web};
 use kindred_api::batch::{BatchAnswer, RejectedLine};
-use kindred_api::problem::{Kind, Problem};
+use kindred_api::problem::{Problem, ProblemKind};
 use kindred_shared::event::Reason;
 use serde_json::json;
 use utoipa::openapi::path::{Operation, PathItem};
@@ -167,7 +167,7 @@ fn introduction() -> String {
          allow is 403. `/healthz`, `/readyz` and queries of `public` domains need none.\n\n| \
          type | status | title |\n|---|---|---|\n",
     );
-    for kind in Kind::ALL {
+    for kind in ProblemKind::ALL {
         let (uri, status, title) = (kind.uri(), kind.status(), kind.title());
         writeln!(text, "| `{uri}` | {status} | {title} |").expect("a String takes all text");
     }
@@ -181,7 +181,7 @@ fn introduction() -> String {
 fn problem_response(
     status: u16,
     means: &str,
-    kinds: &[Kind],
+    kinds: &[ProblemKind],
     example: serde_json::Value,
 ) -> Response {
     let mut description = format!("{means} Types:");
@@ -222,86 +222,86 @@ macro_rules! problems {
 problems! {
     /// 400
     BadRequest = 400, "The request cannot be read.",
-        [Kind::InvalidParameter, Kind::UnknownParameter, Kind::Refused(Reason::InvalidJson), Kind::Refused(Reason::InvalidDomain),
-         Kind::Refused(Reason::InvalidId), Kind::Refused(Reason::InvalidVersion), Kind::IncompleteBody],
+        [ProblemKind::InvalidParameter, ProblemKind::UnknownParameter, ProblemKind::Refused(Reason::InvalidJson), ProblemKind::Refused(Reason::InvalidDomain),
+         ProblemKind::Refused(Reason::InvalidId), ProblemKind::Refused(Reason::InvalidVersion), ProblemKind::IncompleteBody],
         {"detail": "limit is an integer from 1 to 1000; the default is 10.", "field": "limit"};
     /// 404
     NotFound = 404, "The domain or item is unknown, or not visible.",
-        [Kind::UnknownItem, Kind::Refused(Reason::UnknownDomain), Kind::Refused(Reason::UnknownExperiment),
-         Kind::UnknownModel, Kind::UnknownPath],
+        [ProblemKind::UnknownItem, ProblemKind::Refused(Reason::UnknownDomain), ProblemKind::Refused(Reason::UnknownExperiment),
+         ProblemKind::UnknownModel, ProblemKind::UnknownPath],
         {"detail": "Unknown item, or one that is not visible.", "field": "id"};
     /// 401
     NoKey = 401, "No key was sent, or it is unknown or has expired.",
-        [Kind::NoKey],
+        [ProblemKind::NoKey],
         {"detail": "Send a key that exists and has not expired: Authorization: Bearer kk_…"};
     /// 403
     NotGranted = 403, "The key does not allow this.",
-        [Kind::NotGranted],
+        [ProblemKind::NotGranted],
         {"detail": "This key does not allow this: it needs the grant manage."};
     /// 404 of a model
     UnknownModel = 404, "The model or the domain is unknown.",
-        [Kind::UnknownModel, Kind::Refused(Reason::UnknownDomain)],
+        [ProblemKind::UnknownModel, ProblemKind::Refused(Reason::UnknownDomain)],
         {"detail": "Unknown model words-9 in this domain, or it is not ready.", "field": "model"};
     /// 404 of a key
     UnknownKey = 404, "The key is unknown.",
-        [Kind::UnknownKey],
+        [ProblemKind::UnknownKey],
         {"detail": "Unknown key; GET /v1/keys lists all keys.", "field": "id"};
     /// 409
     Contradiction = 409, "The request conflicts with the current state.",
-        [Kind::Conflict],
+        [ProblemKind::Conflict],
         {"detail": "languages may change only while the domain is empty", "field": "languages"};
     /// 408
     SlowBody = 408, "The body did not arrive in time.",
-        [Kind::SlowBody],
+        [ProblemKind::SlowBody],
         {"detail": "The body did not arrive in time: it may take 60 s, and a batch must send at \
             least 1024 bytes per second. Send it again, without pauses."};
     /// 413
     TooLarge = 413, "A size limit is exceeded; a body that announces it is not read.",
-        [Kind::Refused(Reason::TooLarge)],
+        [ProblemKind::Refused(Reason::TooLarge)],
         {"detail": "The body is over 1048576 bytes. Send less in one request, or raise the limit."};
     /// 415
     UnsupportedEncoding = 415, "The body is compressed with something other than gzip, or does \
         not declare that it is JSON.",
-        [Kind::UnsupportedEncoding, Kind::UnsupportedType],
+        [ProblemKind::UnsupportedEncoding, ProblemKind::UnsupportedType],
         {"detail": "Send the body uncompressed, or with Content-Encoding: gzip.", "field": "Content-Encoding"};
     /// 422 of a batch
     TooManyRejected = 422, "More lines were rejected than a batch may have; the rest was not \
         read. The answer has the outcome of the lines before `resend_from_line`.",
-        [Kind::TooManyRejected],
+        [ProblemKind::TooManyRejected],
         {"detail": "100000 lines were rejected, so the rest was not read. Fix what the first of \
             them name, and send again.", "resend_from_line": 100_001, "accepted": 0, "rejected": [], "rejected_more": 90_000};
     /// 422
     Unprocessable = 422, "The body is JSON but not a valid item.",
-        [Kind::Refused(Reason::InvalidVector), Kind::Refused(Reason::UnknownType),
-         Kind::Refused(Reason::MissingField), Kind::Refused(Reason::InvalidField),
-         Kind::Refused(Reason::InvalidDomain), Kind::Refused(Reason::InvalidId),
-         Kind::Refused(Reason::DomainMismatch), Kind::Refused(Reason::IdMismatch),
-         Kind::Refused(Reason::InvalidVersion), Kind::Refused(Reason::UnknownArm)],
+        [ProblemKind::Refused(Reason::InvalidVector), ProblemKind::Refused(Reason::UnknownType),
+         ProblemKind::Refused(Reason::MissingField), ProblemKind::Refused(Reason::InvalidField),
+         ProblemKind::Refused(Reason::InvalidDomain), ProblemKind::Refused(Reason::InvalidId),
+         ProblemKind::Refused(Reason::DomainMismatch), ProblemKind::Refused(Reason::IdMismatch),
+         ProblemKind::Refused(Reason::InvalidVersion), ProblemKind::Refused(Reason::UnknownArm)],
         {"detail": "a vector has 1 to 4096 numbers; this one has none", "field": "vector"};
     /// 429
     OverQuota = 429, "The domain is at its quota, or the key has too many requests in progress.",
-        [Kind::Refused(Reason::OverQuota), Kind::Busy],
+        [ProblemKind::Refused(Reason::OverQuota), ProblemKind::Busy],
         {"detail": "the domain holds as many items as it may; delete some, or raise its quota"};
     /// 429 of queries
     Busy = 429, "Too many queries are running; `Retry-After` says when to ask again.",
-        [Kind::Busy],
+        [ProblemKind::Busy],
         {"detail": "Too many queries are running. Ask again in a moment, or ask for the plain list."};
     /// 503
     Unavailable = 503, "The store cannot be written or read now; `Retry-After` says when to ask \
         again.",
-        [Kind::NotStored, Kind::NotReadable, Kind::NotReady],
+        [ProblemKind::NotStored, ProblemKind::NotReadable, ProblemKind::NotReady],
         {"detail": "the store is full: no space left on device. Nothing of this request counts \
             as stored; send it again once that is fixed."};
     /// 503 of a batch
     BatchBrokenOff = 503, "The batch could not continue. `accepted` and `rejected` have the \
         outcome of the lines before `resend_from_line`; send again from that line on. A batch \
         whose body broke off (400, 408, 413) answers in the same way.",
-        [Kind::NotStored],
+        [ProblemKind::NotStored],
         {"detail": "the store is unreachable. Send it again.", "resend_from_line": 1208, "accepted": 1206,
          "rejected": [{"line": 3, "type": "/problems/invalid-json", "detail": "the event is not JSON: send one JSON object"}]};
     /// 503 of readyz
     NotReady = 503, "The service cannot do its work now.",
-        [Kind::NotReady],
+        [ProblemKind::NotReady],
         {"detail": "store: opening. It recovers by itself; ask again.", "reasons": ["store: opening"]};
 }
 

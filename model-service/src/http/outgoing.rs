@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::ServiceResponse;
 use bytes::Bytes;
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 
 use super::callers::Turn;
 use super::connection::Request;
@@ -80,7 +80,7 @@ pub(super) fn send(
     let has_room = turn.as_mut().is_none_or(|turn| turn.takes_room(bytes));
     let Some(room) = has_room.then(|| waiting.room(bytes)).flatten() else {
         let busy = Error::new(
-            Kind::Busy,
+            ProblemKind::Busy,
             "Too many bytes of long answers have not been read yet, by you or by all clients. \
              Read them, and ask again in a moment, or for less.",
         );

@@ -4,7 +4,7 @@ use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, patch};
 use chrono::Utc;
 use kindred_api::item::{Accepted, PatchBody};
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 use kindred_shared::event::{self, Event, PATCHABLE, without_mark};
 use serde::de::IgnoredAny;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -103,7 +103,7 @@ fn only_patchable(bytes: &[u8]) -> Result<(), Error> {
         "{shown:?} cannot be patched; the nearest field that can is {nearest}. Fields that can: \
          {known}. Replace everything else with PUT, and give a version as ?version=."
     );
-    Err(Error::new(Kind::UnknownParameter, detail).field(shown))
+    Err(Error::new(ProblemKind::UnknownParameter, detail).field(shown))
 }
 
 #[cfg(test)]

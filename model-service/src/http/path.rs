@@ -7,7 +7,7 @@ use std::future::{Ready, ready};
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::{FromRequest, HttpRequest};
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 use kindred_shared::event::Reason;
 use kindred_shared::{DomainName, ItemId, ModelName};
 use percent_encoding::percent_decode_str;
@@ -151,7 +151,7 @@ pub(super) fn named<T, E: std::fmt::Display>(
     decode(segment)
         .and_then(|text| new(&text).map_err(|error| error.to_string()))
         .map_err(|detail| {
-            Error::new(Kind::Refused(reason), detail)
+            Error::new(ProblemKind::Refused(reason), detail)
                 .with_status(StatusCode::BAD_REQUEST)
                 .field(field)
         })

@@ -6,7 +6,7 @@ use std::fmt;
 
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, post};
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 use kindred_api::similar::{AnswerBatch, Pairs, Query, QueryBatch, Scores, SimilarAnswer};
 use kindred_shared::event::{Limits, without_mark};
 use kindred_shared::{DomainName, ModelName};
@@ -16,14 +16,14 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::asking::{Answered, Here, Place, answer, loaded, place, scores};
+use super::asking::{Answered, Here, QueryTarget, answer, loaded, place, scores};
 use super::body::{Body, too_large};
 use super::error::Error;
 use super::openapi;
 use super::parts::{Part, Queries, Reads};
 use super::path::{InDomain, InPath};
 use super::query::unknown;
-use super::question::{Asked, model, no_object, object};
+use super::question::{QueryRequest, model, no_object, object};
 use super::values::{invalid, only};
 
 /// Most queries per batch.
@@ -80,11 +80,11 @@ async fn ask(
 ) -> Result<HttpResponse, Error> {
     let domain = path.0.domain;
     let body = body.read_whole(queries.limits.message_bytes).await?;
-    let asked = Asked::of_json(&object(&body)?, &queries.limits)?;
+    let asked = QueryRequest::of_json(&object(&body)?, &queries.limits)?;
     let model = asked.model.as_ref();
     match place(&reads, &queries, &request, &domain, model, Some(&body)).await? {
-        Place::There(response) => Ok(response),
-        Place::Here(here) => {
+        QueryTarget::There(response) => Ok(response),
+        QueryTarget::Here(here) => {
             let answered = answer(&reads, &queries, &domain, &here, asked).await?;
             Ok(respond(answered))
         }
@@ -120,8 +120,8 @@ async fn ask_many(
         .await?;
     let all = batched(&body)?;
     let here = match place(&reads, &queries, &request, &domain, None, Some(&body)).await? {
-        Place::There(response) => return Ok(response),
-        Place::Here(here) => here,
+        QueryTarget::There(response) => return Ok(response),
+        QueryTarget::Here(here) => here,
     };
     let mut answers = Vec::with_capacity(all.len());
     let mut unloaded = BTreeSet::new();
@@ -160,7 +160,7 @@ fn batched(body: &[u8]) -> Result<Vec<&RawValue>, Error> {
 }
 
 /// One query of a batch.
-fn read_one(at: usize, query: &str, limits: &Limits) -> Result<Asked, Error> {
+fn read_one(at: usize, query: &str, limits: &Limits) -> Result<QueryRequest, Error> {
     let place = format!("queries[{at}]");
     if query.len() > limits.message_bytes {
         return Err(too_large(limits.message_bytes as u64).field(place));
@@ -169,7 +169,7 @@ fn read_one(at: usize, query: &str, limits: &Limits) -> Result<Asked, Error> {
         let detail = format!("{place} is an object: a query.");
         return Err(invalid(place, detail));
     }
-    Asked::of_json(&object(query.as_bytes())?, limits)
+    QueryRequest::of_json(&object(query.as_bytes())?, limits)
 }
 
 /// The object of a batch.
@@ -181,8 +181,8 @@ struct Batched<'a> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Batched<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
+        struct QueryVisitor;
+        impl<'de> Visitor<'de> for QueryVisitor {
             type Value = Batched<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -202,7 +202,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Batched<'a> {
                 Ok(Batched { queries, other })
             }
         }
-        deserializer.deserialize_map(Reader)
+        deserializer.deserialize_map(QueryVisitor)
     }
 }
 
@@ -211,8 +211,8 @@ struct Listed<'a>(Vec<&'a RawValue>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Listed<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
+        struct QueryVisitor;
+        impl<'de> Visitor<'de> for QueryVisitor {
             type Value = Listed<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -230,7 +230,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Listed<'a> {
                 Ok(Listed(queries))
             }
         }
-        deserializer.deserialize_seq(Reader)
+        deserializer.deserialize_seq(QueryVisitor)
     }
 }
 
@@ -240,7 +240,7 @@ async fn here_of(
     queries: &Queries,
     domain: &DomainName,
     here: &Here,
-    asked: &Asked,
+    asked: &QueryRequest,
     unloaded: &mut BTreeSet<ModelName>,
 ) -> Result<Here, Error> {
     let is_other = |name: &&ModelName| here.snapshot.name() != Some(*name);
@@ -253,7 +253,7 @@ async fn here_of(
     }
     if unloaded.contains(name) {
         let detail = format!("{name} is being loaded. Ask again.");
-        return Err(Error::new(Kind::NotReady, detail).retry_after(RETRY_LOAD_S));
+        return Err(Error::new(ProblemKind::NotReady, detail).retry_after(RETRY_LOAD_S));
     }
     let loaded = loaded(reads, queries, domain, Some(name)).await;
     if loaded.is_err() {
@@ -320,8 +320,8 @@ async fn score_pairs(
     )
     .await?
     {
-        Place::There(response) => Ok(response),
-        Place::Here(here) => {
+        QueryTarget::There(response) => Ok(response),
+        QueryTarget::Here(here) => {
             let scores = scores(&reads, &queries, &here, pairs).await?;
             Ok(HttpResponse::Ok().json(Scores { scores }))
         }

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 use strsim::damerau_levenshtein;
 
 use super::error::Error;
@@ -119,7 +119,7 @@ pub(crate) fn unknown<T: AsRef<str>>(what: &str, name: &str, known: &[T]) -> Err
         }
         None => format!("Unknown {what} {shown:?}; none is accepted here."),
     };
-    Error::new(Kind::UnknownParameter, detail).field(shown)
+    Error::new(ProblemKind::UnknownParameter, detail).field(shown)
 }
 
 /// The known word most similar to the given one.
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     fn number(query: &str) -> Option<Option<u64>> {
-        let invalid = || Error::new(Kind::InvalidParameter, "no");
+        let invalid = || Error::new(ProblemKind::InvalidParameter, "no");
         Given::of(query).whole_number("n", 1..=50, invalid).ok()
     }
 

@@ -1,6 +1,6 @@
 //! Queries as JSON: their subject and their conditions; parsed strictly.
 
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 use kindred_query::conditions::MOST_ITEMS;
 use kindred_shared::event::{Limits, Reason, without_mark};
 use kindred_shared::{ItemId, ModelName};
@@ -17,7 +17,7 @@ const MOST_VALUES: usize = 4_096;
 
 /// A query.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Asked {
+pub(crate) struct QueryRequest {
     /// What results should be similar to.
     pub(crate) of: Of,
     /// Its conditions.
@@ -50,10 +50,10 @@ pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, Error> {
 /// A body is something else than one JSON object.
 pub(super) fn no_object(error: &serde_json::Error) -> Error {
     let detail = format!("Send one JSON object: {error}.");
-    Error::new(Kind::Refused(Reason::InvalidJson), detail)
+    Error::new(ProblemKind::Refused(Reason::InvalidJson), detail)
 }
 
-impl Asked {
+impl QueryRequest {
     /// Parses a query.
     ///
     /// # Errors
@@ -162,7 +162,7 @@ fn text(name: &str, value: Option<&Value>, most: usize) -> Result<Option<String>
             let detail = format!(
                 "{name} is over {most} bytes. Send less: the first pages of a long text say what it is about."
             );
-            Err(Error::new(Kind::Refused(Reason::TooLarge), detail).field(name))
+            Err(Error::new(ProblemKind::Refused(Reason::TooLarge), detail).field(name))
         }
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(_) => Err(invalid(name, format!("{name} is a string."))),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 
 use super::error::Error;
 
@@ -113,7 +113,7 @@ impl Steady {
 /// The service is not ready, for these reasons.
 pub(crate) fn not_ready(reasons: Vec<String>) -> Error {
     Error::new(
-        Kind::NotReady,
+        ProblemKind::NotReady,
         format!("{}. It recovers by itself; ask again.", reasons.join("; ")),
     )
     .reasons(reasons)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 use kindred_shared::DomainName;
 use tokio::sync::Semaphore;
 
@@ -204,7 +204,7 @@ impl Relay {
     ) -> Result<Response, Error> {
         let silent = |detail: String| {
             Error::new(
-                Kind::NotReady,
+                ProblemKind::NotReady,
                 format!("The domain's owner at {address} does not answer: {detail}. Ask again."),
             )
             .retry_after(RETRY_S)
@@ -242,7 +242,7 @@ impl Relay {
                 Ok(Some(as_ours(&answer)))
             }
             OwnerLocation::Remote(_) | OwnerLocation::Unowned => Err(Error::new(
-                Kind::NotReady,
+                ProblemKind::NotReady,
                 "No model service owns this domain's partition at the moment; one takes it \
                  within seconds. Ask again.",
             )

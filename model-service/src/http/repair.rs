@@ -2,12 +2,12 @@
 
 use actix_web::{HttpRequest, HttpResponse, post};
 use kindred_api::domain::{RepairAnswer, RepairBody};
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 use kindred_shared::ItemId;
 use serde_json::Value;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::asking::{Place, place};
+use super::asking::{QueryTarget, place};
 use super::body::Body;
 use super::error::Error;
 use super::openapi;
@@ -54,7 +54,7 @@ async fn repair(
     let domain = path.0.domain;
     let body = body.read_whole(queries.limits.message_bytes).await?;
     let ids = ids(&body)?;
-    if let Place::There(response) =
+    if let QueryTarget::There(response) =
         place(&reads, &queries, &request, &domain, None, Some(&body)).await?
     {
         return Ok(response);
@@ -65,7 +65,7 @@ async fn repair(
     let partition = Partition(row.partition);
     if !queries.waking.make_anew(partition, &domain, ids) {
         let detail = "This model service does not host the domain's partition any more. Ask again.";
-        return Err(Error::new(Kind::NotReady, detail).retry_after(RETRY_S));
+        return Err(Error::new(ProblemKind::NotReady, detail).retry_after(RETRY_S));
     }
     Ok(HttpResponse::Accepted().json(RepairAnswer { domain }))
 }

@@ -166,7 +166,7 @@ const TOO_MANY_OF_ADDRESS: &str = concat!(
 
 #[cfg(test)]
 mod tests {
-    use kindred_api::problem::{Kind, Problem};
+    use kindred_api::problem::{Problem, ProblemKind};
 
     use super::*;
 
@@ -179,8 +179,8 @@ mod tests {
             assert!(head.starts_with(&format!("HTTP/1.1 {status} ")));
             let problem: Problem = serde_json::from_str(body).expect("a problem");
             assert_eq!(problem.status, status);
-            assert_eq!(problem.kind, Kind::TooManyConnections.uri());
-            assert_eq!(problem.title, Kind::TooManyConnections.title());
+            assert_eq!(problem.kind, ProblemKind::TooManyConnections.uri());
+            assert_eq!(problem.title, ProblemKind::TooManyConnections.title());
         }
     }
 }

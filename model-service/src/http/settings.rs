@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix_web::{HttpResponse, put};
 use compute_worker::models::{compares_languages, default_model, names_of_texts};
 use kindred_api::domain::{DomainAnswer, SETTINGS, SettingsBody};
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 use kindred_shared::event::{Configure, Event, Reason, without_mark};
 use kindred_shared::{DomainName, ModelName};
 use serde_json::{Map, Value};
@@ -93,11 +93,11 @@ async fn put(
                 "{setting} can change only while the domain is empty; delete its items first, or \
                  leave {setting} out."
             );
-            Err(Error::new(Kind::Conflict, detail).field(setting))
+            Err(Error::new(ProblemKind::Conflict, detail).field(setting))
         }
         other => {
             let detail = format!("The domain's owner decided differently: {other:?}. Ask again.");
-            Err(Error::new(Kind::NotReady, detail).retry_after(RETRY_S))
+            Err(Error::new(ProblemKind::NotReady, detail).retry_after(RETRY_S))
         }
     }
 }
@@ -119,7 +119,7 @@ pub(super) async fn outcome(
     }
     let detail = "The settings were sent to the domain's owner, which has not applied them yet. \
                   GET shows when it has.";
-    Err(Error::new(Kind::NotReady, detail).retry_after(RETRY_S))
+    Err(Error::new(ProblemKind::NotReady, detail).retry_after(RETRY_S))
 }
 
 /// Parses and validates the settings of a body.
@@ -127,7 +127,7 @@ fn checked(bytes: &[u8]) -> Result<Map<String, Value>, Error> {
     let object: Map<String, Value> =
         serde_json::from_slice(without_mark(bytes)).map_err(|error| {
             let detail = format!("Send one JSON object of settings: {error}");
-            Error::new(Kind::Refused(Reason::InvalidJson), detail)
+            Error::new(ProblemKind::Refused(Reason::InvalidJson), detail)
         })?;
     if let Some(name) = object.keys().find(|name| !SETTINGS.contains(&&***name)) {
         let shown: String = name.chars().take(100).collect();
@@ -135,14 +135,16 @@ fn checked(bytes: &[u8]) -> Result<Map<String, Value>, Error> {
         let known = SETTINGS.join(", ");
         let detail =
             format!("Unknown setting {shown:?}; the nearest is {nearest}. Known: {known}.");
-        return Err(Error::new(Kind::UnknownParameter, detail).field(shown));
+        return Err(Error::new(ProblemKind::UnknownParameter, detail).field(shown));
     }
     // One by one, so that the error names the invalid one.
     for (name, value) in &object {
         let alone = Map::from_iter([(name.clone(), value.clone())]);
         let read: Result<DomainSettings, _> = serde_json::from_value(Value::Object(alone));
         let read = read.map_err(|error| error.to_string()).and_then(fit);
-        read.map_err(|detail| Error::new(Kind::Refused(Reason::InvalidField), detail).field(name))?;
+        read.map_err(|detail| {
+            Error::new(ProblemKind::Refused(Reason::InvalidField), detail).field(name)
+        })?;
     }
     Ok(object)
 }
@@ -222,7 +224,7 @@ pub(super) fn fits_model(across_languages: Option<bool>, model: &ModelName) -> R
         \"across_languages\":false.",
         of_several.join(" or ")
     );
-    let kind = Kind::Refused(Reason::InvalidField);
+    let kind = ProblemKind::Refused(Reason::InvalidField);
     Err(Error::new(kind, detail).field("across_languages"))
 }
 

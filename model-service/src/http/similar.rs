@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::answers::{AnswerJson, ItemJson, json};
-use super::asking::{Answered, Here, Place, answer, has_defaults, place};
+use super::asking::{Answered, Here, QueryTarget, answer, has_defaults, place};
 use super::conditions::Wanted;
 use super::error::Error;
 use super::filter_parameters::FilterQuery;
@@ -19,7 +19,7 @@ use super::parts::{Part, Queries, Reads};
 use super::path::{InPath, OfItem};
 use super::queries::respond;
 use super::query::{Given, InQuery, Parameters};
-use super::question::{Asked, Of, model};
+use super::question::{Of, QueryRequest, model};
 use super::relay::{as_ours, is_proxied};
 use super::standing::is_visible;
 use super::taking_part::{TakingPart, reader};
@@ -136,8 +136,8 @@ async fn get(
         }
     }
     let here = match place(&reads, &queries, &request, &of.domain, model.as_ref(), None).await {
-        Ok(Place::There(response)) => return Ok(response),
-        Ok(Place::Here(here)) => here,
+        Ok(QueryTarget::There(response)) => return Ok(response),
+        Ok(QueryTarget::Here(here)) => here,
         Err(error) => {
             // Readers in an experiment get an answer as soon as others do.
             let limit = only_limit.filter(|_| takes_part.is_some() && model.is_none());
@@ -148,7 +148,7 @@ async fn get(
             return plain.ok_or(error);
         }
     };
-    let asked = Asked {
+    let asked = QueryRequest {
         of: Of::Items(vec![(of.id, 1.0)]),
         wanted,
         reader,

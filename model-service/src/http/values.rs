@@ -1,7 +1,7 @@
 //! Values of parameters and fields, parsed strictly.
 
 use chrono::{DateTime, Utc};
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 use kindred_query::Filter;
 use kindred_query::filter::{Field, MOST_CLAUSES, MOST_VALUES};
 use kindred_shared::language::canonical;
@@ -12,7 +12,7 @@ use super::query::unknown;
 
 /// The error for a parameter or field with an invalid value.
 pub(super) fn invalid(name: impl Into<String>, detail: impl Into<String>) -> Error {
-    Error::new(Kind::InvalidParameter, detail).field(name)
+    Error::new(ProblemKind::InvalidParameter, detail).field(name)
 }
 
 /// A value in its compared form: all spellings of a language are equal.

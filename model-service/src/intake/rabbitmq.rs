@@ -94,7 +94,7 @@ impl RabbitIntake {
         let (up, link) = watch::channel(false);
         let generation = Arc::new(AtomicU64::new(1));
         let is_alone = Arc::new(AtomicBool::new(true));
-        let reader = reader::Reader::new(
+        let reader = reader::QueueReader::new(
             connector,
             publisher,
             options,

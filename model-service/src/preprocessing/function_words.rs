@@ -4,8 +4,9 @@
 //! but any reader sees that "warum die … so lange … war und was der … hat" is German.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use kindred_shared::Folding;
 
 use super::stop_words::StopWords;
@@ -26,7 +27,15 @@ type Mask = u128;
 #[derive(Debug)]
 pub(super) struct FunctionWords {
     languages: Vec<&'static str>,
-    words: HashMap<Box<str>, Mask>,
+    words: HashMap<Box<str>, Word, RandomState>,
+}
+
+/// A function word.
+#[derive(Debug)]
+struct Word {
+    /// All are numbered from 0.
+    number: usize,
+    languages: Mask,
 }
 
 impl FunctionWords {
@@ -35,26 +44,33 @@ impl FunctionWords {
     pub(super) fn of(languages: impl Iterator<Item = &'static str>) -> Self {
         let stop_words = StopWords::default();
         let languages: Vec<_> = languages.take(Mask::BITS as usize).collect();
-        let mut words: HashMap<Box<str>, Mask> = HashMap::new();
+        let mut words: HashMap<Box<str>, Word, RandomState> = HashMap::default();
         for (at, language) in languages.iter().enumerate() {
             for word in stop_words.of(language).into_iter().flatten() {
-                *words.entry(Box::from(&*folded(word))).or_default() |= 1 << at;
+                let number = words.len();
+                let word = words.entry(Box::from(&*folded(word))).or_insert(Word {
+                    number,
+                    languages: 0,
+                });
+                word.languages |= 1 << at;
             }
         }
         Self { languages, words }
     }
 
-    /// The language that a text is certainly in. `by_letters`: the language that its letters
-    /// suggest, without certainty.
+    /// The language that a text of words between spaces is certainly in. `by_letters`: the language
+    /// that its letters suggest, without certainty.
     pub(super) fn language_of(&self, text: &str, by_letters: &str) -> Option<&'static str> {
-        let (code, most, second) = self.first_two(text.split_whitespace())?;
+        let (code, most, second) = self.first_two(text.split_ascii_whitespace())?;
         let lead = if by_letters == code { 1 } else { LEAD };
         (most >= FEWEST && most >= second + lead).then_some(code)
     }
 
     /// The language of samples of one text about which their function words leave no doubt.
     pub(super) fn clear_language_of(&self, samples: &[Cow<'_, str>]) -> Option<&'static str> {
-        let words = samples.iter().flat_map(|sample| sample.split_whitespace());
+        let words = samples
+            .iter()
+            .flat_map(|sample| sample.split_ascii_whitespace());
         let (code, most, second) = self.first_two(words)?;
         (most >= CLEAR_FEWEST && most >= CLEAR_TIMES * second).then_some(code)
     }
@@ -65,16 +81,17 @@ impl FunctionWords {
         words: impl Iterator<Item = &'t str>,
     ) -> Option<(&'static str, u32, u32)> {
         let mut counts = vec![0_u32; self.languages.len()];
-        let mut seen = HashSet::new();
+        let mut seen = vec![0_u64; self.words.len() / 64 + 1];
         for word in words {
-            let word = folded(word);
-            let Some((word, mask)) = self.words.get_key_value(&*word) else {
+            let Some(word) = self.words.get(&*folded(word)) else {
                 continue;
             };
-            if !seen.insert(word) {
+            let (part, bit) = (&mut seen[word.number / 64], 1 << (word.number % 64));
+            if *part & bit != 0 {
                 continue;
             }
-            let mut mask = *mask;
+            *part |= bit;
+            let mut mask = word.languages;
             while mask != 0 {
                 counts[mask.trailing_zeros() as usize] += 1;
                 mask &= mask - 1;
@@ -93,7 +110,7 @@ fn folded(word: &str) -> Cow<'_, str> {
     if word.bytes().all(|byte| byte.is_ascii_lowercase()) {
         return Cow::Borrowed(word);
     }
-    Cow::Owned(Folding::default().fold(word))
+    Folding::default().fold(word)
 }
 
 #[cfg(test)]

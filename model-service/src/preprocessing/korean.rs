@@ -5,6 +5,11 @@
 //! occur: many have two forms, one after a consonant and one after a vowel. The rest may be cut
 //! again, so that `고양이` and `고양이가` get the same stem.
 
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use foldhash::fast::RandomState;
+
 /// What must precede an ending.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum After {
@@ -15,10 +20,13 @@ enum After {
 
 use After::{Any, Consonant, Vowel};
 
+/// An ending, what must precede it, and the number of syllables that must remain.
+type Ending = (&'static str, After, usize);
+
 /// Endings, longest first, with the number of syllables that must remain. Short ones that nouns
 /// also end in (`회의`, `지도`) need a longer stem.
 #[rustfmt::skip] // one a line would fill pages
-const ENDINGS: [(&str, After, usize); 97] = [
+const ENDINGS: [Ending; 97] = [
     ("이었습니다", Consonant, 2), ("으로부터", Any, 1), ("에서부터", Any, 1), ("였습니다", Vowel, 2),
     ("했습니다", Any, 2), ("됐습니다", Any, 2), ("에게서", Any, 1), ("으로서", Any, 1),
     ("으로써", Any, 1), ("로부터", Any, 1), ("에서는", Any, 1), ("에서도", Any, 1),
@@ -48,12 +56,30 @@ const MOST_ENDINGS: usize = 4;
 pub(super) fn stem(word: &str) -> &str {
     let mut stem = word;
     for _ in 0..MOST_ENDINGS {
-        let Some(shorter) = ENDINGS.iter().find_map(|ending| without(stem, *ending)) else {
+        let endings = stem.chars().next_back().map_or(&[][..], ending_in);
+        let Some(shorter) = endings.iter().find_map(|ending| without(stem, *ending)) else {
             break;
         };
         stem = shorter;
     }
     stem
+}
+
+/// The endings whose last syllable is this, longest first.
+fn ending_in(syllable: char) -> &'static [Ending] {
+    static BY_LAST: OnceLock<HashMap<char, Vec<Ending>, RandomState>> = OnceLock::new();
+    let by_last = BY_LAST.get_or_init(|| {
+        let mut by_last: HashMap<_, Vec<Ending>, _> = HashMap::default();
+        for ending in ENDINGS {
+            let last = ending.0.chars().next_back();
+            by_last
+                .entry(last.unwrap_or_default())
+                .or_default()
+                .push(ending);
+        }
+        by_last
+    });
+    by_last.get(&syllable).map_or(&[], Vec::as_slice)
 }
 
 fn without<'w>(word: &'w str, (ending, after, least): (&str, After, usize)) -> Option<&'w str> {
@@ -116,6 +142,22 @@ mod tests {
         ] {
             assert_eq!(stem(noun), noun);
         }
+    }
+
+    #[test]
+    fn every_ending_is_found_by_its_last_syllable() {
+        for (ending, ..) in ENDINGS {
+            let last = ending.chars().next_back().unwrap_or_default();
+            let found = ending_in(last).iter().position(|one| one.0 == ending);
+            let of_all = ENDINGS.iter().filter(|one| one.0.ends_with(last));
+            assert_eq!(
+                found,
+                of_all.clone().position(|one| one.0 == ending),
+                "{ending}"
+            );
+            assert_eq!(ending_in(last).len(), of_all.count());
+        }
+        assert!(ending_in('a').is_empty());
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod sample;
 mod shingles;
 mod stop_words;
 pub mod terms;
+mod words;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};

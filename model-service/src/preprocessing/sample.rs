@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use super::words::is_letter;
+
 /// Letters per sample.
 pub(super) const SAMPLE_LETTERS: usize = 200;
 /// Number of places in a long text to sample.
@@ -17,10 +19,10 @@ const LEAST_LETTERS: usize = 40;
 pub(super) fn samples(title: &str, text: &str) -> Vec<String> {
     let mut first = Sample::default();
     first.add(title, SAMPLE_LETTERS);
-    let mut whole = Sample::default();
-    whole.add(text, PLACES * SAMPLE_LETTERS);
-    if whole.letters < 2 * SAMPLE_LETTERS {
-        first.words.push_str(&whole.words);
+    let mut short = Sample::default();
+    short.add(text, 2 * SAMPLE_LETTERS);
+    if short.letters < 2 * SAMPLE_LETTERS {
+        first.words.push_str(&short.words);
         return vec![first.words];
     }
     let mut samples: Vec<String> = Vec::new();
@@ -33,6 +35,8 @@ pub(super) fn samples(title: &str, text: &str) -> Vec<String> {
         }
     }
     if samples.is_empty() {
+        let mut whole = Sample::default();
+        whole.add(text, PLACES * SAMPLE_LETTERS);
         samples.push(whole.words);
     }
     samples
@@ -58,6 +62,7 @@ struct Sample {
 impl Sample {
     /// Adds words of a text while there are fewer letters than `most`.
     fn add(&mut self, text: &str, most: usize) {
+        self.words.reserve(text.len().min(2 * most));
         for token in text.split_whitespace() {
             if self.letters >= most {
                 break;
@@ -68,14 +73,14 @@ impl Sample {
             let mut in_word = false;
             for c in token.chars() {
                 // Combining marks belong to their letters.
-                let is_letter = c.is_alphabetic() || (in_word && !c.is_ascii() && !c.is_numeric());
-                if is_letter || (in_word && matches!(c, '\'' | '’')) {
+                let is_part = is_letter(c) || (in_word && !c.is_ascii() && !c.is_numeric());
+                if is_part || (in_word && matches!(c, '\'' | '’')) {
                     self.words.push(c);
-                    self.letters += usize::from(is_letter);
+                    self.letters += usize::from(is_part);
                 } else if in_word {
                     self.words.push(' ');
                 }
-                in_word = is_letter;
+                in_word = is_part;
             }
             self.words.push(' ');
         }
@@ -83,7 +88,9 @@ impl Sample {
 }
 
 fn is_address(token: &str) -> bool {
-    token.contains("://") || token.contains('@') || token.starts_with("www.")
+    let is_sign = |byte| matches!(byte, b':' | b'@');
+    token.starts_with("www.")
+        || (token.bytes().any(is_sign) && (token.contains("://") || token.contains('@')))
 }
 
 /// Up to this many Latin letters per letter of another script leave the main script in doubt; with
@@ -97,7 +104,7 @@ const LETTERS_OF_A_SIGN: usize = 3;
 /// people stay Latin in texts of all scripts.
 pub(super) fn of_main_script(sample: &str) -> Cow<'_, str> {
     let (mut latin, mut other) = (0, 0);
-    for letter in sample.chars().filter(|c| c.is_alphabetic()) {
+    for letter in sample.chars().filter(|c| is_letter(*c)) {
         match letter {
             '\u{2e80}'..='\u{9fff}'
             | '\u{ac00}'..='\u{d7af}'
@@ -149,7 +156,49 @@ mod tests {
         assert!(all.iter().all(|sample| sample.contains("mot")), "{all:?}");
     }
 
+    /// From all words that may count, read at once.
+    fn samples_of_whole(title: &str, text: &str) -> Vec<String> {
+        let mut first = Sample::default();
+        first.add(title, SAMPLE_LETTERS);
+        let mut whole = Sample::default();
+        whole.add(text, PLACES * SAMPLE_LETTERS);
+        if whole.letters < 2 * SAMPLE_LETTERS {
+            return vec![first.words + &whole.words];
+        }
+        let mut found = Vec::new();
+        for place in 0..PLACES {
+            let mut sample = std::mem::take(&mut first);
+            sample.add(
+                &text[boundary(text, place)..boundary(text, place + 1)],
+                SAMPLE_LETTERS,
+            );
+            if sample.letters >= LEAST_LETTERS {
+                found.push(sample.words);
+            }
+        }
+        if found.is_empty() {
+            vec![whole.words]
+        } else {
+            found
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_more_is_read_than_counts(
+            title in "[a-z ]{0,40}",
+            words in proptest::collection::vec("[a-zà-ž]{1,12}|[0-9 ]{1,80}|x@y|http://[a-z]{3}|a:b", 0..160),
+        ) {
+            let text = words.join(" ");
+            prop_assert_eq!(samples(&title, &text), samples_of_whole(&title, &text));
+        }
+
+        #[test]
+        fn addresses_are_known_by_their_signs(token in "[a-z:/@.]{0,8}|www.[a-z]{3}|[a-z]{2}://[a-z]{2}") {
+            let expected = token.contains("://") || token.contains('@') || token.starts_with("www.");
+            prop_assert_eq!(is_address(&token), expected);
+        }
+
         #[test]
         fn any_text_gives_small_samples(title in "\\PC{0,40}", text in any::<String>(), times in 1_usize..400) {
             let text = text.repeat(times);

@@ -7,8 +7,9 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use unicode_segmentation::UnicodeSegmentation;
 use xxhash_rust::xxh3::xxh3_64;
+
+use super::words::words;
 
 /// Words per shingle.
 const LENGTH: usize = 4;
@@ -25,7 +26,7 @@ fn lines(text: &str) -> impl Iterator<Item = Vec<Word>> {
     text.split_inclusive('\n').scan(0, |end, line| {
         let begin = *end;
         *end += line.len();
-        let words = line.unicode_word_indices().map(|(at, word)| Word {
+        let words = words(line).map(|(at, word)| Word {
             range: begin + at..begin + at + word.len(),
             hash: hash(word),
         });
@@ -101,6 +102,7 @@ pub(super) fn without(text: &str, shingles: &BTreeSet<u64>) -> Option<String> {
 #[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
     use proptest::prelude::*;
+    use unicode_segmentation::UnicodeSegmentation;
 
     use super::*;
 

@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
+use foldhash::fast::RandomState;
 use kindred_shared::Folding;
 
 /// Single letters that are words, by language. Any other letter is a name: vitamin C, plan B.
@@ -110,23 +111,26 @@ const FUNCTION_WORDS: [(&str, &[&str]); 2] = [
     ),
 ];
 
+/// Folded words.
+pub(super) type WordSet = HashSet<Box<str>, RandomState>;
+
 /// The stop words of every language that has a list, built on first use.
 pub(super) struct StopWords {
     languages: &'static [&'static str],
     /// In the order of `languages`.
-    lists: Vec<OnceLock<HashSet<Box<str>>>>,
+    lists: Vec<OnceLock<WordSet>>,
 }
 
 impl StopWords {
     /// The stop words of a language, folded like terms; `None` if it has no list.
-    pub(super) fn of(&self, language: &str) -> Option<&HashSet<Box<str>>> {
+    pub(super) fn of(&self, language: &str) -> Option<&WordSet> {
         let at = self.languages.binary_search(&language).ok()?;
         let words = stop_words::lookup(language)?;
         Some(self.lists[at].get_or_init(|| list(language, words)))
     }
 }
 
-fn list(language: &str, words: &[&str]) -> HashSet<Box<str>> {
+fn list(language: &str, words: &[&str]) -> WordSet {
     let folding = Folding::of(language);
     let of_language = |table: &[(&str, &'static str)]| {
         let found = table.iter().find(|(code, _)| *code == language);
@@ -149,10 +153,10 @@ fn list(language: &str, words: &[&str]) -> HashSet<Box<str>> {
         .iter()
         .chain(lacking)
         .filter(|word| !is_letter(word) && !subjects.contains(word))
-        .map(|word| folding.fold(word));
+        .map(|word| folding.fold(word).into_owned());
     let letters = letters
         .chars()
-        .map(|letter| folding.fold(letter.encode_utf8(&mut [0; 4])));
+        .map(|letter| folding.fold(letter.encode_utf8(&mut [0; 4])).into_owned());
     listed.chain(letters).map(String::into_boxed_str).collect()
 }
 

@@ -14,17 +14,24 @@
 //! By UAX #29 `e-mail` is two words, `3.5` is one, and each hiragana and each run of katakana is one.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use kindred_shared::Folding;
-use unicode_segmentation::UnicodeSegmentation;
 
 use super::korean;
+use super::stop_words::WordSet;
+use super::words::words;
 
 /// Longest term, in bytes of UTF-8 after folding; longer words are dropped.
 pub const MAX_TERM_BYTES: usize = 128;
 /// Most distinct terms per item; the most frequent are kept, ties in byte order.
 pub const MAX_TERMS: usize = 2_048;
+
+/// Bytes of an ordinary text per distinct term of it.
+const BYTES_PER_TERM: usize = 16;
+/// Most terms that a text is given room for beforehand.
+const MOST_RESERVED: usize = 512;
 
 /// Elided words of French.
 const ELIDED_FRENCH: [&str; 13] = [
@@ -40,18 +47,18 @@ const ELIDED_CATALAN: [&str; 6] = ["d", "l", "m", "n", "s", "t"];
 
 /// The terms of one item so far.
 pub(super) struct Counts<'a> {
-    stop_words: Option<&'a HashSet<Box<str>>>,
+    stop_words: Option<&'a WordSet>,
     folding: Folding,
     elided: &'static [&'static str],
     language: &'a str,
-    counts: HashMap<Box<str>, u32>,
+    counts: HashMap<Box<str>, u32, RandomState>,
 }
 
 /// A word and its offset.
 type Word<'t> = (usize, &'t str);
 
 impl<'a> Counts<'a> {
-    pub(super) fn new(language: &'a str, stop_words: Option<&'a HashSet<Box<str>>>) -> Self {
+    pub(super) fn new(language: &'a str, stop_words: Option<&'a WordSet>) -> Self {
         Self {
             stop_words,
             folding: Folding::of(language),
@@ -62,14 +69,16 @@ impl<'a> Counts<'a> {
                 _ => &[],
             },
             language,
-            counts: HashMap::new(),
+            counts: HashMap::default(),
         }
     }
 
     /// Counts the terms of a plain text, each occurrence `weight` times.
     pub(super) fn add(&mut self, text: &str, weight: u32) {
         let normal = self.folding.normal(text);
-        let mut words = normal.unicode_word_indices().peekable();
+        self.counts
+            .reserve((text.len() / BYTES_PER_TERM).min(MOST_RESERVED));
+        let mut words = words(&normal).peekable();
         let mut before = None;
         while let Some(word) = words.next() {
             if is_unspaced(word.1) {
@@ -114,7 +123,8 @@ impl<'a> Counts<'a> {
             return;
         }
         let term = self.without_affix(&folded);
-        let is_stop_word = self.is_stop_word(&folded) || self.is_stop_word(term);
+        let is_stop_word =
+            self.is_stop_word(&folded) || (term.len() < folded.len() && self.is_stop_word(term));
         if is_stop_word && !self.is_name(text, before, (at, word), after) {
             return;
         }

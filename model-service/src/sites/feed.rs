@@ -10,7 +10,7 @@ use feed_rs::parser::{Builder, ParseFeedError};
 use super::address::{Base, id, path_and_host};
 use super::fields::attribute;
 use super::text::{folded, has_words};
-use super::{Found, Item, Left, Place, Stop, Summary, Take, Wishes, dates, folder_of};
+use super::{Found, Item, Left, SourcePosition, Stop, Summary, Take, Wishes, dates, folder_of};
 
 /// Largest feed, in bytes, uncompressed.
 const MAX_FEED_BYTES: u64 = 256 << 20;
@@ -47,7 +47,7 @@ pub(super) fn read(
     let mut known = HashSet::new();
     let language = feed.language;
     for (at, entry) in (1..).zip(feed.entries) {
-        let place = Place {
+        let place = SourcePosition {
             file: path.to_owned(),
             line: at,
         };

@@ -17,8 +17,8 @@ use super::permalink::{self, Parts};
 use super::templates::without_templates;
 use super::text::{folded, has_words, lossy};
 use super::{
-    Base, Found, Left, MAX_FILE_BYTES, Place, Stop, Summary, Take, Wishes, address, form, markdown,
-    page,
+    Base, Found, Left, MAX_FILE_BYTES, SourcePosition, Stop, Summary, Take, Wishes, address, form,
+    markdown, page,
 };
 
 /// Reads all pages of a folder, in path order.
@@ -31,7 +31,7 @@ pub(super) fn read(path: &Path, wishes: &Wishes, take: &mut Take<'_>) -> Result<
     for (place, why) in std::mem::take(&mut site.troubles) {
         take(Found::Trouble(place, why))?;
     }
-    let mut reader = Reader::new(&site, wishes);
+    let mut reader = FolderReader::new(&site, wishes);
     reader.summary.kind = site.generator.words();
     reader.summary.directories.push(site.folder.clone());
     // A folder inside the site is read alone; a folder around it means the whole site.
@@ -64,7 +64,7 @@ pub(super) fn read_file(
     let is_in = |root: &&Root| path.starts_with(&root.dir);
     let whole = Root::new(parent.to_owned(), "/", Shape::Routes);
     let root = site.roots.iter().find(is_in).unwrap_or(&whole);
-    let mut reader = Reader::new(&site, wishes);
+    let mut reader = FolderReader::new(&site, wishes);
     reader.summary.kind = "a file";
     reader.summary.directories.push(parent.to_owned());
     reader.file(root, &path, take)?;
@@ -81,9 +81,9 @@ pub(super) fn read_page(
     take: &mut Take<'_>,
 ) -> Result<(), Stop> {
     let site = Site::plain(file.parent().unwrap_or(Path::new("/")), base.clone());
-    let mut reader = Reader {
+    let mut reader = FolderReader {
         summary: std::mem::take(summary),
-        ..Reader::new(&site, wishes)
+        ..FolderReader::new(&site, wishes)
     };
     let spot = Spot {
         whole: Some(path.to_owned()),
@@ -94,7 +94,7 @@ pub(super) fn read_page(
     done
 }
 
-struct Reader<'a> {
+struct FolderReader<'a> {
     site: &'a Site,
     wishes: &'a Wishes,
     /// The file that has an id.
@@ -104,7 +104,7 @@ struct Reader<'a> {
     summary: Summary,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> FolderReader<'a> {
     fn new(site: &'a Site, wishes: &'a Wishes) -> Self {
         Self {
             site,
@@ -141,7 +141,7 @@ impl<'a> Reader<'a> {
                     };
                     // A dangling link matters only if it is named like a page.
                     if file == from || form::is_page(&file) || file.is_dir() {
-                        take(Found::Trouble(Place { file, line: 1 }, why))?;
+                        take(Found::Trouble(SourcePosition { file, line: 1 }, why))?;
                     }
                     continue;
                 }
@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
     }
 
     fn page_at(&mut self, spot: &Spot, path: &Path, take: &mut Take<'_>) -> Result<(), Stop> {
-        let place = |line| Place {
+        let place = |line| SourcePosition {
             file: path.to_owned(),
             line,
         };

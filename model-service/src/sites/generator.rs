@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::address::Base;
 use super::matter::{self, Language, Matter};
-use super::{Place, fields};
+use super::{SourcePosition, fields};
 
 /// Largest settings file, in bytes.
 const MAX_SETTINGS_BYTES: u64 = 4 << 20;
@@ -135,7 +135,7 @@ pub(super) struct Site {
     /// Whether items with a future date are already published.
     pub(super) shows_future: bool,
     /// Settings that cannot be read.
-    pub(super) troubles: Vec<(Place, String)>,
+    pub(super) troubles: Vec<(SourcePosition, String)>,
 }
 
 impl Site {
@@ -222,7 +222,7 @@ impl Site {
             _ => text,
         };
         matter::parse(text, language).unwrap_or_else(|fault| {
-            let place = Place {
+            let place = SourcePosition {
                 file: path.to_owned(),
                 line: fault.line,
             };

@@ -49,7 +49,7 @@ pub(crate) struct Wishes {
 
 /// A position in a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct SourcePosition {
     /// The file.
     pub(crate) file: PathBuf,
     /// The line, counted from 1.
@@ -60,9 +60,9 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) enum Found {
     /// An item.
-    Item(Place, Box<Item>),
+    Item(SourcePosition, Box<Item>),
     /// Something unreadable, and why.
-    Trouble(Place, String),
+    Trouble(SourcePosition, String),
 }
 
 /// Why something was left out.

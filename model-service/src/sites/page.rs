@@ -48,7 +48,7 @@ pub(super) fn is_whole(text: &str) -> bool {
 /// Parses a page.
 pub(super) fn read(text: &str) -> Page {
     let tokenizer = Tokenizer::new(
-        Sink(RefCell::new(State::default())),
+        Sink(RefCell::new(PageBuilder::default())),
         TokenizerOpts::default(),
     );
     let queue = BufferQueue::default();
@@ -67,7 +67,7 @@ enum Part {
 }
 
 #[derive(Default)]
-struct State {
+struct PageBuilder {
     page: Page,
     title: String,
     headings: Vec<String>,
@@ -82,7 +82,7 @@ struct State {
     in_head: bool,
 }
 
-struct Sink(RefCell<State>);
+struct Sink(RefCell<PageBuilder>);
 
 impl TokenSink for Sink {
     type Handle = ();
@@ -107,7 +107,7 @@ fn attribute<'a>(tag: &'a Tag, name: &str) -> Option<&'a str> {
     found.next().map(|one| &*one.value)
 }
 
-impl State {
+impl PageBuilder {
     fn tag(&mut self, tag: &Tag) -> TokenSinkResult<()> {
         let name: &str = &tag.name;
         let is_start = tag.kind == TagKind::StartTag;

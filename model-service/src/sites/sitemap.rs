@@ -12,7 +12,7 @@ use quick_xml::events::Event;
 
 use super::address::{Base, path_and_host};
 use super::generator::clean;
-use super::{Found, Left, Place, Stop, Summary, Take, Wishes, folder};
+use super::{Found, Left, SourcePosition, Stop, Summary, Take, Wishes, folder};
 
 /// Deepest nesting of sitemaps.
 const MAX_DEPTH: usize = 3;
@@ -119,7 +119,9 @@ impl Pages<'_> {
             return Ok(());
         }
         match self.sitemap(&file, depth + 1, take) {
-            Err(Stop::Unreadable(why)) => take(Found::Trouble(Place { file, line: 1 }, why)),
+            Err(Stop::Unreadable(why)) => {
+                take(Found::Trouble(SourcePosition { file, line: 1 }, why))
+            }
             done => done,
         }
     }

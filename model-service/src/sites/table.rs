@@ -11,7 +11,7 @@ use std::rc::Rc;
 use csv::{Position, ReaderBuilder, StringRecord};
 use serde_json::{Map, Value};
 
-use super::{Found, Item, Place, Stop, Summary, Take, dates, folder_of};
+use super::{Found, Item, SourcePosition, Stop, Summary, Take, dates, folder_of};
 
 /// The event fields that a table may have.
 const FIELDS: [&str; 16] = [
@@ -73,7 +73,7 @@ pub(super) fn read(
             }
             Ok(true) => {
                 let line = record.position().map_or(line_before, Position::line);
-                let place = Place {
+                let place = SourcePosition {
                     file: path.to_owned(),
                     line,
                 };
@@ -85,7 +85,7 @@ pub(super) fn read(
             }
             Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => {
                 let line = error.position().map_or(line_before, Position::line);
-                let place = Place {
+                let place = SourcePosition {
                     file: path.to_owned(),
                     line,
                 };

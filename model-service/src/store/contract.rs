@@ -15,7 +15,7 @@ use chrono::DateTime;
 use kindred_shared::{DomainName, Feature, ItemId, ModelInputs, ModelName, Space};
 use serde_json::json;
 
-use kindred_domain::experiment::feedback::Kind;
+use kindred_domain::experiment::feedback::FeedbackKind;
 use kindred_domain::experiment::statistics::Sums;
 use kindred_domain::experiment::store::{Ended, ExperimentRow, ExperimentStore, Writer};
 use kindred_domain::experiment::tally::{ReaderKey, Tally};
@@ -1276,7 +1276,7 @@ pub(crate) async fn experiments_are_kept_with_what_readers_did(fixture: &impl Fi
     // Readers of a run, in pages; the last write counts.
     let tally = |event: &str| {
         let mut tally = Tally::default();
-        tally.count(event, 1, Kind::Seen, at(1_795_424_400_000));
+        tally.count(event, 1, FeedbackKind::Seen, at(1_795_424_400_000));
         tally
     };
     let rows = |event: &str| -> Vec<(ReaderKey, Tally)> {

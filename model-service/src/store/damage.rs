@@ -40,7 +40,7 @@ pub(super) const MODEL_LISTS: &str = "similar_items_by_model";
 pub(super) const LOG: &str = "domain_log";
 
 /// The location of a row.
-pub(super) type Place = (&'static str, String);
+pub(super) type RowLocation = (&'static str, String);
 
 /// The damaged rows of a store.
 pub(super) struct Damage {
@@ -51,7 +51,7 @@ pub(super) struct Damage {
 }
 
 struct Known {
-    domains: BTreeMap<DomainName, BTreeMap<Place, String>>,
+    domains: BTreeMap<DomainName, BTreeMap<RowLocation, String>>,
     told: LogLimiter,
 }
 
@@ -100,7 +100,7 @@ impl Damage {
     }
 
     /// Which of these rows will replace damaged ones.
-    pub(super) fn mended_by(&self, domain: &DomainName, writes: &[Write]) -> Vec<Place> {
+    pub(super) fn mended_by(&self, domain: &DomainName, writes: &[Write]) -> Vec<RowLocation> {
         if self.count.load(Ordering::Relaxed) == 0 {
             return Vec::new();
         }
@@ -116,7 +116,7 @@ impl Damage {
     }
 
     /// These rows have been written.
-    pub(super) fn mended(&self, domain: &DomainName, places: &[Place]) {
+    pub(super) fn mended(&self, domain: &DomainName, places: &[RowLocation]) {
         if places.is_empty() {
             return;
         }

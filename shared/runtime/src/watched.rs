@@ -70,7 +70,7 @@ impl<T, E: Display> Watched<T, E> {
                 (seen.used, seen.told) = (found, None);
             }
             Err(error) if seen.told != found => {
-                warn!(%error, "the certificate has changed and cannot be used; the one of before is");
+                warn!(%error, "the changed certificate cannot be used; the previous one stays in use");
                 seen.told = found;
             }
             Err(_) => {}

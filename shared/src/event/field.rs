@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Datelike, Utc};
 
-use crate::event::member::{Kind, Member, Members, whole_characters, without_mark};
+use crate::event::member::{JsonType, Member, Members, whole_characters, without_mark};
 use crate::event::{
     Limits, MAX_CATEGORIES, MAX_LABEL_BYTES, MAX_VECTOR, MAX_VERSION, Reason, Refusal,
 };
@@ -347,15 +347,15 @@ fn refuse(reason: Reason, field: &str, got: &str, expected: &str) -> Refusal {
 /// A value as a refusal quotes it: short, on one line.
 fn shown(value: Member<'_>) -> String {
     match value.kind() {
-        Kind::Null | Kind::Flag | Kind::Number => cut(value.json()),
-        Kind::Text => value
+        JsonType::Null | JsonType::Flag | JsonType::Number => cut(value.json()),
+        JsonType::Text => value
             .text()
             .map_or_else(|| "a string".to_owned(), |text| quoted(&text)),
-        Kind::Array => {
+        JsonType::Array => {
             let values = value.array().map_or(0, |values| values.len());
             format!("an array of {values}")
         }
-        Kind::Object => "an object".to_owned(),
+        JsonType::Object => "an object".to_owned(),
     }
 }
 

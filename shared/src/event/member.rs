@@ -105,8 +105,8 @@ impl<'a> Members<'a> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
+        struct MembersVisitor;
+        impl<'de> Visitor<'de> for MembersVisitor {
             type Value = Members<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -121,7 +121,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
                 Ok(Members(members))
             }
         }
-        deserializer.deserialize_map(Reader)
+        deserializer.deserialize_map(MembersVisitor)
     }
 }
 
@@ -131,7 +131,7 @@ struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// The type of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum JsonType {
     Null,
     Flag,
     Number,
@@ -154,19 +154,19 @@ impl<'a> Member<'a> {
         self.0.get()
     }
 
-    pub(super) fn kind(self) -> Kind {
+    pub(super) fn kind(self) -> JsonType {
         match self.json().as_bytes().first() {
-            Some(b'"') => Kind::Text,
-            Some(b'{') => Kind::Object,
-            Some(b'[') => Kind::Array,
-            Some(b't' | b'f') => Kind::Flag,
-            Some(b'n') | None => Kind::Null,
-            Some(_) => Kind::Number,
+            Some(b'"') => JsonType::Text,
+            Some(b'{') => JsonType::Object,
+            Some(b'[') => JsonType::Array,
+            Some(b't' | b'f') => JsonType::Flag,
+            Some(b'n') | None => JsonType::Null,
+            Some(_) => JsonType::Number,
         }
     }
 
     pub(super) fn is_null(self) -> bool {
-        self.kind() == Kind::Null
+        self.kind() == JsonType::Null
     }
 
     /// The text, if it is one.
@@ -181,16 +181,24 @@ impl<'a> Member<'a> {
     /// The number; infinite if it is too large for an `f64`.
     pub(super) fn number(self) -> Option<f64> {
         match self.kind() {
-            Kind::Number => self.json().parse().ok(),
-            Kind::Null | Kind::Flag | Kind::Text | Kind::Array | Kind::Object => None,
+            JsonType::Number => self.json().parse().ok(),
+            JsonType::Null
+            | JsonType::Flag
+            | JsonType::Text
+            | JsonType::Array
+            | JsonType::Object => None,
         }
     }
 
     /// The number, if it is whole and not negative, in any notation: `17`, `17.0`, `1.7e1`.
     pub(super) fn whole_number(self) -> Option<u64> {
         match self.kind() {
-            Kind::Number => whole(self.json()),
-            Kind::Null | Kind::Flag | Kind::Text | Kind::Array | Kind::Object => None,
+            JsonType::Number => whole(self.json()),
+            JsonType::Null
+            | JsonType::Flag
+            | JsonType::Text
+            | JsonType::Array
+            | JsonType::Object => None,
         }
     }
 

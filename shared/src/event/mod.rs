@@ -50,7 +50,7 @@ pub enum Event {
     Delete(Delete),
     /// The domain's settings are replaced.
     Configure(Box<Configure>),
-    /// A model of the domain is to be there, to be served, or to go.
+    /// A model of the domain is to be built, activated or deleted.
     Model(Box<Modelled>),
     /// An experiment of the domain has begun or ended, which its log is to record.
     Record(Box<Recorded>),

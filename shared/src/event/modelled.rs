@@ -1,5 +1,5 @@
-//! The event that changes a domain's models. Kindred's HTTP publishes it, so that it has its place among the domain's
-//! item events; publishers of items do not send it.
+//! The event that changes a domain's models. Kindred's HTTP interface publishes it, so that it is ordered among the
+//! domain's item events; publishers of items do not send it.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,16 +10,16 @@ use crate::name::{DomainName, ModelName};
 /// The event's type.
 pub const MODELLED: &str = "domain.modelled";
 
-/// A model of a domain is to be there, to be served, or to go.
+/// Builds, activates or deletes a model of a domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Modelled {
     /// The domain.
     pub domain: DomainName,
-    /// Names the request: 1 to 64 bytes. One that comes twice has one effect.
+    /// Names the request: 1 to 64 bytes. A repeated request takes effect once.
     pub request: String,
     /// The model.
     pub name: ModelName,
-    /// What is to become of it.
+    /// The change.
     #[serde(flatten)]
     pub change: ModelChange,
     /// Who asked for it, as in [`Configure`](super::Configure).
@@ -27,23 +27,23 @@ pub struct Modelled {
     pub by: String,
 }
 
-/// What is to become of a model.
+/// A change of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "lowercase")]
 pub enum ModelChange {
-    /// It is to be there, made in this way.
+    /// Build it beside the active one.
     Put {
-        /// The way features are made: the name of a model that the program has.
+        /// How its features are made: the name of a model that the program knows.
         kind: ModelName,
     },
-    /// It is to be the one that is served.
+    /// Make it the active one.
     Activate,
-    /// It is to go.
+    /// Delete it with its lists.
     Delete,
 }
 
 impl Modelled {
-    /// Reads one that came with a routing key, which must be its domain.
+    /// Parses an event that came with a routing key, which must be its domain.
     ///
     /// # Errors
     /// A [`Refusal`] that names what is wrong.

@@ -102,11 +102,11 @@ fn read(bytes: &[u8], limits: &Limits, address: Address<'_>) -> Result<Event, Re
     let id = id(&mut fields, address)?;
     let version = fields.version()?;
     match kind {
-        Kind::Upsert(kind) => upsert(&mut fields, limits, kind, domain, id, version)
+        EventAction::Upsert(kind) => upsert(&mut fields, limits, kind, domain, id, version)
             .map(|upsert| Event::Upsert(Box::new(upsert))),
-        Kind::Patch => Patch::read(&mut fields, limits, domain, id, version)
+        EventAction::Patch => Patch::read(&mut fields, limits, domain, id, version)
             .map(|patch| Event::Patch(Box::new(patch))),
-        Kind::Delete => Ok(Event::Delete(Delete {
+        EventAction::Delete => Ok(Event::Delete(Delete {
             domain,
             id,
             version,
@@ -132,34 +132,34 @@ fn require(fields: &Fields<'_>) -> Result<(), Refusal> {
 }
 
 /// What an event does to its item.
-enum Kind {
+enum EventAction {
     Upsert(UpsertKind),
     Patch,
     Delete,
 }
 
-fn kind(fields: &mut Fields<'_>, address: Address<'_>) -> Result<Kind, Refusal> {
+fn kind(fields: &mut Fields<'_>, address: Address<'_>) -> Result<EventAction, Refusal> {
     const TYPES: &str = "item.created, item.updated, item.patched or item.deleted";
     let word = match fields.string_or("type", Reason::UnknownType, TYPES)? {
         Some(word) => word,
         // Only a PUT gets here without a type.
-        None => return Ok(Kind::Upsert(UpsertKind::Updated)),
+        None => return Ok(EventAction::Upsert(UpsertKind::Updated)),
     };
     match (word.as_str(), address) {
-        ("item.created", _) => Ok(Kind::Upsert(UpsertKind::Created)),
-        ("item.updated", _) => Ok(Kind::Upsert(UpsertKind::Updated)),
+        ("item.created", _) => Ok(EventAction::Upsert(UpsertKind::Created)),
+        ("item.updated", _) => Ok(EventAction::Upsert(UpsertKind::Updated)),
         (PATCHED, Address::Item(..)) => Err(Refusal::new(
             Reason::InvalidField,
             Some("type"),
-            "`type` is \"item.patched\", but a PUT says all of an item: send PATCH to the same address",
+            "`type` is \"item.patched\", but a PUT contains the whole item: send PATCH to the same address",
         )),
-        (PATCHED, _) => Ok(Kind::Patch),
+        (PATCHED, _) => Ok(EventAction::Patch),
         ("item.deleted", Address::Item(..)) => Err(Refusal::new(
             Reason::InvalidField,
             Some("type"),
             "`type` is \"item.deleted\", but a PUT creates or updates: send DELETE to the same address",
         )),
-        ("item.deleted", _) => Ok(Kind::Delete),
+        ("item.deleted", _) => Ok(EventAction::Delete),
         _ => Err(Fields::refuse_text(
             Reason::UnknownType,
             "type",
@@ -288,7 +288,7 @@ fn upsert(
         return Err(Refusal::new(
             Reason::MissingField,
             Some("title, text, vector"),
-            "missing: title, text or vector; an item has at least one of them to be compared by",
+            "missing: title, text or vector; an item needs at least one of them",
         ));
     }
     in_order(upsert.publish_at, upsert.expires_at)?;

@@ -164,7 +164,7 @@ impl Patch {
         }
         if item.attributes.len() > attributes {
             let detail = format!(
-                "with this patch the item has {} attributes, the limit is {attributes}: take some away",
+                "with this patch the item has {} attributes, the limit is {attributes}: remove some",
                 item.attributes.len()
             );
             return Err(Refusal::new(Reason::TooLarge, Some("attributes"), detail));

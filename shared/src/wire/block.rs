@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::tensors::{Reader, Writer, spans};
+use super::tensors::{TensorReader, Writer, spans};
 use super::{BlockHash, WireError, damaged};
 use kindred_similarity::LANES;
 
@@ -57,7 +57,7 @@ pub fn decode_block(bytes: &[u8]) -> Result<Block, WireError> {
 
 /// The same for a block whose values must fit the remaining budget `left`, from which their size is subtracted.
 pub(super) fn decode_block_within(bytes: &[u8], left: &mut usize) -> Result<Block, WireError> {
-    let columns = Reader::open(bytes)?;
+    let columns = TensorReader::open(bytes)?;
     let meta: Meta = columns.meta()?;
     if meta.format != FORMAT {
         return Err(damaged(format!("block format {}", meta.format)));
@@ -85,7 +85,7 @@ pub(super) fn decode_block_within(bytes: &[u8], left: &mut usize) -> Result<Bloc
 
 /// Bytes of a block's values in memory, where rows without a dense part take as much as those with one. Refuses sizes
 /// that no block has, whatever the block claims.
-fn checked_size(columns: &Reader<'_>, meta: &Meta) -> Result<usize, WireError> {
+fn checked_size(columns: &TensorReader<'_>, meta: &Meta) -> Result<usize, WireError> {
     let rows = columns.bytes("has_dense")?.len();
     if rows > MAX_ROWS {
         return Err(damaged(format!("{rows} rows, of at most {MAX_ROWS}")));
@@ -142,7 +142,7 @@ pub(super) fn write_features(columns: &mut Writer, features: &[Feature], any_len
 
 /// Reads the output of `write_features`. `dimension` is that of every dense part; `None` allows any length.
 pub(super) fn read_features(
-    columns: &Reader<'_>,
+    columns: &TensorReader<'_>,
     dimension: Option<usize>,
 ) -> Result<Vec<Feature>, WireError> {
     let has_dense = columns.bytes("has_dense")?;

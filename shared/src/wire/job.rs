@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::block::decode_block_within;
-use super::tensors::{Reader, Writer};
+use super::tensors::{TensorReader, Writer};
 use super::{
     BlockHash, JSON, JobKind, MAX_INLINE_BYTES, MAX_MESSAGE_BYTES, SAFETENSORS, WireError, damaged,
     encode_block, from_hex, hash_of, hex, rows_per_reply,
@@ -338,7 +338,7 @@ fn parse_extract(body: &[u8]) -> Result<JobParts, WireError> {
         .flat_map(|row| &row.terms)
         .any(|term| term.1 == 0)
     {
-        return Err(damaged("a term that is not there"));
+        return Err(damaged("a reference to a missing term"));
     }
     Ok(JobParts {
         domain: body.domain,
@@ -350,7 +350,7 @@ fn parse_extract(body: &[u8]) -> Result<JobParts, WireError> {
 }
 
 fn parse_compare(body: &[u8]) -> Result<JobParts, WireError> {
-    let columns = Reader::open(body)?;
+    let columns = TensorReader::open(body)?;
     let meta: CompareMeta = columns.meta()?;
     if meta.sides.is_empty() || meta.sides.len() > MAX_SIDES {
         let sides = meta.sides.len();
@@ -359,7 +359,7 @@ fn parse_compare(body: &[u8]) -> Result<JobParts, WireError> {
     if meta.keep > KEEP {
         let keep = meta.keep;
         return Err(damaged(format!(
-            "{keep} candidates a row, of at most {KEEP}"
+            "{keep} candidates per row, of at most {KEEP}"
         )));
     }
     let mut values = MAX_INLINE_VALUES;
@@ -390,7 +390,7 @@ fn parse_compare(body: &[u8]) -> Result<JobParts, WireError> {
 
 /// `values` is the remaining budget for those of inline blocks.
 fn read_side(
-    columns: &Reader<'_>,
+    columns: &TensorReader<'_>,
     at: usize,
     meta: &SideMeta,
     values: &mut usize,
@@ -402,7 +402,7 @@ fn read_side(
         )));
     }
     let block = match &meta.hash {
-        Some(hash) => BlockPart::Named(from_hex(hash).ok_or_else(|| damaged("no hash"))?),
+        Some(hash) => BlockPart::Named(from_hex(hash).ok_or_else(|| damaged("not a hash"))?),
         None => {
             let bytes = columns.bytes(&format!("block.{at}"))?;
             BlockPart::Inline(Arc::new(decode_block_within(bytes, values)?))
@@ -443,7 +443,7 @@ fn read_mask(bits: &[u8], rows: usize) -> Result<RowMask, WireError> {
     Ok(mask)
 }
 
-fn read_floors(columns: &Reader<'_>, at: usize) -> Result<Vec<Floor>, WireError> {
+fn read_floors(columns: &TensorReader<'_>, at: usize) -> Result<Vec<Floor>, WireError> {
     let scores = columns.f32s(&format!("floor_scores.{at}"))?;
     let ids = columns.texts(&format!("floor_ids.{at}"))?;
     if scores.len() != ids.len() || !scores.iter().all(|score| score.is_finite()) {

@@ -68,10 +68,10 @@ pub enum WireError {
     #[error("damaged: {0}")]
     Damaged(String),
     /// This program does not speak the message's protocol.
-    #[error("it is of protocol {0:?}; protocols 1 to {PROTOCOL} are spoken here")]
+    #[error("it has protocol {0:?}; this program speaks protocols 1 to {PROTOCOL}")]
     UnknownProtocol(String),
     /// A block that the job names is not available.
-    #[error("block {} is not there", hex(.0))]
+    #[error("block {} is missing", hex(.0))]
     MissingBlock(BlockHash),
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::block::{read_features, write_features};
-use super::tensors::{Reader, Writer};
+use super::tensors::{TensorReader, Writer};
 use super::{
     BlockHash, JSON, MAX_MESSAGE_BYTES, MAX_SIDES, SAFETENSORS, WireError, damaged, from_hex, hex,
 };
@@ -196,7 +196,7 @@ fn write_candidates<'a, I: Iterator<Item = &'a Candidate>>(
     );
 }
 
-fn read_candidates(columns: &Reader<'_>, name: &str) -> Result<Vec<Candidate>, WireError> {
+fn read_candidates(columns: &TensorReader<'_>, name: &str) -> Result<Vec<Candidate>, WireError> {
     let sides = columns.u16s(&format!("{name}_sides"))?;
     let rows = columns.u32s(&format!("{name}_rows"))?;
     let scores = columns.f32s(&format!("{name}_scores"))?;
@@ -228,7 +228,7 @@ pub fn decode_reply(kind: &str, body: &[u8]) -> Result<DecodedReply, WireError> 
     let json = |error: serde_json::Error| damaged(error.to_string());
     match kind {
         EXTRACTED => {
-            let features = read_features(&Reader::open(body)?, None)?;
+            let features = read_features(&TensorReader::open(body)?, None)?;
             Ok(DecodedReply::Reply(Reply::Extracted(features)))
         }
         COMPARED => Ok(DecodedReply::Reply(Reply::Compared(decode_compared(body)?))),
@@ -262,7 +262,7 @@ pub fn decode_reply(kind: &str, body: &[u8]) -> Result<DecodedReply, WireError> 
                 body.hashes.iter().map(|hash| from_hex(hash)).collect();
             hashes
                 .map(DecodedReply::MissingBlocks)
-                .ok_or_else(|| damaged("no hash"))
+                .ok_or_else(|| damaged("not a hash"))
         }
         other => {
             let other: String = other.chars().take(64).collect();
@@ -272,7 +272,7 @@ pub fn decode_reply(kind: &str, body: &[u8]) -> Result<DecodedReply, WireError> 
 }
 
 fn decode_compared(body: &[u8]) -> Result<CompareReply, WireError> {
-    let columns = Reader::open(body)?;
+    let columns = TensorReader::open(body)?;
     let meta: ComparedMeta = columns.meta()?;
     let (sides, rows) = (columns.u16s("row_sides")?, columns.u32s("rows")?);
     let counts = columns.u32s("counts")?;

@@ -67,14 +67,14 @@ impl Writer {
 }
 
 /// Checked access to columns.
-pub(super) struct Reader<'a> {
+pub(super) struct TensorReader<'a> {
     tensors: SafeTensors<'a>,
     meta: String,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> TensorReader<'a> {
     pub(super) fn open(bytes: &'a [u8]) -> Result<Self, WireError> {
-        let unreadable = |error| damaged(format!("no safetensors: {error}"));
+        let unreadable = |error| damaged(format!("not in the safetensors format: {error}"));
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(unreadable)?;
         let meta = header
             .metadata()
@@ -179,6 +179,6 @@ pub(super) fn spans(
     if start == length {
         Ok(spans)
     } else {
-        Err(damaged(format!("`{name}` has more than its rows")))
+        Err(damaged(format!("`{name}` has values beyond its rows")))
     }
 }

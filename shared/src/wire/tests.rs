@@ -208,7 +208,7 @@ fn what_no_model_service_asks_is_no_job() {
             keep,
         })),
     };
-    refused(&job(vec![], vec![], KEEP + 1), "65 candidates a row");
+    refused(&job(vec![], vec![], KEEP + 1), "65 candidates per row");
     let open = || side(vec![Floor::Open; 4_096]);
     let wanted = job(vec![Floor::Open; 4_096], vec![open(), open(), open()], KEEP);
     refused(&wanted, "16384 rows want candidates");
@@ -218,7 +218,7 @@ fn what_no_model_service_asks_is_no_job() {
     refused(&job(vec![], many(200), KEEP), "work of");
     let absent = br#"{"domain":"a","space":"words-1/en","rows":[{"id":"a","terms":[["x",0]]}]}"#;
     let error = parse_job(JobKind::Extract, absent).map(drop).unwrap_err();
-    assert!(error.to_string().contains("a term that is not there"));
+    assert!(error.to_string().contains("a reference to a missing term"));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 import collections
 import json
 
+SHOWN_ERRORS = 10
+
 
 def percentile(values, share):
     """Of sorted values."""
@@ -48,9 +50,15 @@ def answers(reads, begun, ended):
                 gap = max(gap, read.begun + read.seconds - since) if since is not None else gap
                 since = None
         good = sorted(read.seconds for read in chosen if not read.failed)
+        failed = [read for read in chosen if read.failed and not read.down]
         told[service] = {
             "reads": len(chosen),
-            "errors": sum(read.failed and not read.down for read in chosen),
+            "errors": len(failed),
+            # When in the fault, how long it took, and the status; 0: no answer came.
+            "first_errors": [
+                (rounded(read.begun - begun, 1), rounded(read.seconds, 1), read.status)
+                for read in failed[:SHOWN_ERRORS]
+            ],
             "errors_while_down": sum(read.failed and read.down for read in chosen),
             "missing": sum(read.missing for read in chosen),
             "stale": sum(read.stale for read in chosen),

@@ -60,7 +60,7 @@ impl BlockStore for FakeStore {
 
 /// The requests to the broker, in order.
 #[derive(Debug, Clone)]
-pub(super) enum Asked {
+pub(super) enum BrokerCall {
     Answer(ShortString, Box<BasicProperties>, Vec<u8>),
     Ack,
 }
@@ -68,7 +68,7 @@ pub(super) enum Asked {
 /// A broker that gives scripted answers, and then "confirmed".
 #[derive(Clone, Default)]
 pub(super) struct FakeBroker {
-    asked: Arc<Mutex<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<BrokerCall>>>,
     outcomes: Arc<Mutex<VecDeque<Result<Published, Lost>>>>,
 }
 
@@ -79,11 +79,11 @@ impl FakeBroker {
         self
     }
 
-    pub(super) fn asked(&self) -> Vec<Asked> {
+    pub(super) fn asked(&self) -> Vec<BrokerCall> {
         self.asked.lock().unwrap().clone()
     }
 
-    fn note(&self, asked: Asked) -> Result<Published, Lost> {
+    fn note(&self, asked: BrokerCall) -> Result<Published, Lost> {
         self.asked.lock().unwrap().push(asked);
         let next = self.outcomes.lock().unwrap().pop_front();
         next.unwrap_or(Ok(Published::Confirmed))
@@ -98,14 +98,18 @@ impl Outbox for FakeBroker {
         properties: BasicProperties,
         body: Vec<u8>,
     ) -> Result<Published, Lost> {
-        self.note(Asked::Answer(to.queue.clone(), Box::new(properties), body))
+        self.note(BrokerCall::Answer(
+            to.queue.clone(),
+            Box::new(properties),
+            body,
+        ))
     }
 }
 
 #[async_trait]
 impl Settle for FakeBroker {
     async fn ack(&self) -> Result<(), Lost> {
-        self.asked.lock().unwrap().push(Asked::Ack);
+        self.asked.lock().unwrap().push(BrokerCall::Ack);
         Ok(())
     }
 }

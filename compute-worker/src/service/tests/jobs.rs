@@ -20,7 +20,7 @@ use lapin::BasicProperties;
 use lapin::types::AMQPValue;
 use tokio::time::Instant;
 
-use super::edges::{Asked, FakeBroker, FakeStore};
+use super::edges::{BrokerCall, FakeBroker, FakeStore};
 use crate::models::Models;
 use crate::service::blocks::Blocks;
 use crate::service::job::{JobHandler, Lost, Published, Taken};
@@ -133,7 +133,7 @@ async fn store(store: &FakeStore, blocks: &[&Arc<Block>]) {
 #[track_caller]
 fn answered(broker: &FakeBroker) -> (BasicProperties, DecodedReply) {
     let asked = broker.asked();
-    let [Asked::Answer(queue, properties, body), Asked::Ack] = asked.as_slice() else {
+    let [BrokerCall::Answer(queue, properties, body), BrokerCall::Ack] = asked.as_slice() else {
         panic!("{asked:?} is an answer and then an acknowledgement");
     };
     assert_eq!(queue.as_str(), "kindred.replies.x");
@@ -252,7 +252,7 @@ async fn a_job_past_its_deadline_is_acknowledged_undone() {
     let end = handler.handle(taken(&message, &broker), &broker).await;
     assert_eq!(end, JobEnd::Expired);
     assert!(begun.elapsed() <= EXPIRES);
-    assert!(matches!(broker.asked().as_slice(), [Asked::Ack]));
+    assert!(matches!(broker.asked().as_slice(), [BrokerCall::Ack]));
 }
 
 #[tokio::test]
@@ -323,7 +323,7 @@ async fn what_does_not_say_whom_to_answer_is_dropped() {
         let (handler, broker) = (handler(&Arc::default()), FakeBroker::default());
         let message = with(JobKind::Extract, BasicProperties::default(), body, &broker);
         assert_eq!(handler.handle(message, &broker).await, JobEnd::Malformed);
-        assert!(matches!(broker.asked().as_slice(), [Asked::Ack]));
+        assert!(matches!(broker.asked().as_slice(), [BrokerCall::Ack]));
     }
 }
 
@@ -340,7 +340,10 @@ async fn without_its_confirm_nothing_is_acknowledged() {
         let broker = FakeBroker::default().then(lost());
         let end = handler.handle(taken(&job, &broker), &broker).await;
         assert_eq!(end, JobEnd::Lost);
-        assert!(matches!(broker.asked().as_slice(), [Asked::Answer(..)]));
+        assert!(matches!(
+            broker.asked().as_slice(),
+            [BrokerCall::Answer(..)]
+        ));
     }
 }
 
@@ -366,8 +369,8 @@ async fn a_full_reply_queue_is_tried_again_until_the_deadline() {
         assert_eq!(end, wanted);
         let asked = broker.asked();
         let (last, sent) = asked.split_last().unwrap();
-        assert!(matches!(last, Asked::Ack));
-        assert!(sent.len() >= 4 && sent.iter().all(|one| matches!(one, Asked::Answer(..))));
+        assert!(matches!(last, BrokerCall::Ack));
+        assert!(sent.len() >= 4 && sent.iter().all(|one| matches!(one, BrokerCall::Answer(..))));
     }
 }
 
@@ -387,5 +390,5 @@ async fn a_job_that_cannot_be_done_is_answered_with_its_failure() {
     let DecodedReply::Reply(Reply::Failed(why)) = answered(&broker).1 else {
         panic!("it failed");
     };
-    assert!(why.contains("makes no features of terms"), "{why}");
+    assert!(why.contains("does not make features from terms"), "{why}");
 }

@@ -17,14 +17,14 @@ pub(super) const MAX_AHEAD: TimeDelta = TimeDelta::minutes(5);
 
 /// What a reader did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FeedbackKind {
     /// An item was seen in a list.
     Seen,
     /// It was clicked.
     Clicked,
 }
 
-impl Kind {
+impl FeedbackKind {
     /// The event's type.
     pub fn type_name(self) -> &'static str {
         match self {
@@ -38,7 +38,7 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Feedback {
     /// Seen or clicked.
-    pub kind: Kind,
+    pub kind: FeedbackKind,
     /// The event's name: a repeated event counts once.
     pub event: String,
     /// The reader.
@@ -76,8 +76,8 @@ impl Feedback {
             return Err(Refusal::new(Reason::InvalidJson, None, detail));
         };
         let kind = match object.get("type").and_then(Value::as_str) {
-            Some("reader.seen") => Kind::Seen,
-            Some("reader.clicked") => Kind::Clicked,
+            Some("reader.seen") => FeedbackKind::Seen,
+            Some("reader.clicked") => FeedbackKind::Clicked,
             Some(_) => {
                 let detail = "type is reader.seen or reader.clicked";
                 return Err(Refusal::new(Reason::UnknownType, Some("type"), detail));
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn an_event_is_read() {
         let read = Feedback::read(&good(), "news", now()).unwrap();
-        assert_eq!(read.kind, Kind::Clicked);
+        assert_eq!(read.kind, FeedbackKind::Clicked);
         assert_eq!((&*read.reader, read.item.as_str()), ("r1", "a-9"));
         assert_eq!((&*read.experiment, &*read.arm), ("x", "b"));
         let mut least = good();

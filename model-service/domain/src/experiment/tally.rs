@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use ring::digest::{SHA256, digest};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::feedback::{Kind, MAX_AHEAD};
+use super::feedback::{FeedbackKind, MAX_AHEAD};
 
 /// How long a repeated event is recognised, in minutes: 48 hours, and as long as an event's time may be ahead of when it
 /// is counted.
@@ -73,7 +73,13 @@ pub enum Counted {
 impl Tally {
     /// Counts an event of the reader. Within 48 hours an event counts once, even if it says something else the second
     /// time.
-    pub fn count(&mut self, event: &str, arm: u8, kind: Kind, now: DateTime<Utc>) -> Counted {
+    pub fn count(
+        &mut self,
+        event: &str,
+        arm: u8,
+        kind: FeedbackKind,
+        now: DateTime<Utc>,
+    ) -> Counted {
         let minute = minute(now);
         // Clocks may go back a little.
         self.recent
@@ -89,8 +95,8 @@ impl Tally {
         let counts = self.arms.entry(arm).or_default();
         let before = *counts;
         match kind {
-            Kind::Seen => counts.seen = counts.seen.saturating_add(1),
-            Kind::Clicked => counts.clicked = counts.clicked.saturating_add(1),
+            FeedbackKind::Seen => counts.seen = counts.seen.saturating_add(1),
+            FeedbackKind::Clicked => counts.clicked = counts.clicked.saturating_add(1),
         }
         Counted::Now(before, *counts)
     }
@@ -173,22 +179,22 @@ mod tests {
     #[test]
     fn an_event_counts_once_in_48_hours() {
         let mut tally = Tally::default();
-        let counted = tally.count("e1", 0, Kind::Seen, at(0));
+        let counted = tally.count("e1", 0, FeedbackKind::Seen, at(0));
         assert_eq!(counted, Counted::Now(counts(0, 0), counts(1, 0)));
         // Even if it says something else the second time.
         assert_eq!(
-            tally.count("e1", 1, Kind::Clicked, at(48 * 60)),
+            tally.count("e1", 1, FeedbackKind::Clicked, at(48 * 60)),
             Counted::Before
         );
-        let counted = tally.count("e2", 0, Kind::Clicked, at(1));
+        let counted = tally.count("e2", 0, FeedbackKind::Clicked, at(1));
         assert_eq!(counted, Counted::Now(counts(1, 0), counts(1, 1)));
         // Its time may have been five minutes ahead: until now it would not be refused as too old.
         assert_eq!(
-            tally.count("e1", 0, Kind::Seen, at(48 * 60 + 5)),
+            tally.count("e1", 0, FeedbackKind::Seen, at(48 * 60 + 5)),
             Counted::Before
         );
         let late = at(48 * 60 + 5) + TimeDelta::minutes(1);
-        let counted = tally.count("e1", 0, Kind::Seen, late);
+        let counted = tally.count("e1", 0, FeedbackKind::Seen, late);
         assert_eq!(counted, Counted::Now(counts(1, 1), counts(2, 1)));
         assert_eq!(tally.arms().collect::<Vec<_>>(), [(0, counts(2, 1))]);
     }
@@ -197,15 +203,21 @@ mod tests {
     fn a_reader_has_so_many_events_and_then_more_later() {
         let mut tally = Tally::default();
         for n in 0..MAX_RECENT {
-            let counted = tally.count(&n.to_string(), 0, Kind::Seen, at(0));
+            let counted = tally.count(&n.to_string(), 0, FeedbackKind::Seen, at(0));
             assert!(matches!(counted, Counted::Now(..)));
         }
-        assert_eq!(tally.count("more", 0, Kind::Seen, at(10)), Counted::TooMany);
+        assert_eq!(
+            tally.count("more", 0, FeedbackKind::Seen, at(10)),
+            Counted::TooMany
+        );
         // One that was counted is still known.
-        assert_eq!(tally.count("7", 0, Kind::Seen, at(10)), Counted::Before);
+        assert_eq!(
+            tally.count("7", 0, FeedbackKind::Seen, at(10)),
+            Counted::Before
+        );
         assert!(tally.to_bytes().len() < 25_000);
         assert_eq!(Tally::from_bytes(&tally.to_bytes()), Some(tally.clone()));
-        let counted = tally.count("more", 0, Kind::Seen, at(49 * 60));
+        let counted = tally.count("more", 0, FeedbackKind::Seen, at(49 * 60));
         assert!(matches!(counted, Counted::Now(..)));
     }
 
@@ -216,7 +228,7 @@ mod tests {
         ) {
             let mut tally = Tally::default();
             for (event, arm, is_click, minute) in events {
-                let kind = if is_click { Kind::Clicked } else { Kind::Seen };
+                let kind = if is_click { FeedbackKind::Clicked } else { FeedbackKind::Seen };
                 tally.count(&event.to_string(), arm, kind, at(minute));
             }
             prop_assert_eq!(Tally::from_bytes(&tally.to_bytes()), Some(tally));

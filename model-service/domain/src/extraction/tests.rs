@@ -33,7 +33,7 @@ fn feature(value: f32) -> Feature {
 }
 
 /// An extraction of items whose texts are to be prepared, two per job.
-fn begun(ids: &[&str], settings: &DomainSettings) -> (Extraction, Vec<Asked>) {
+fn begun(ids: &[&str], settings: &DomainSettings) -> (Extraction, Vec<ExtractionRequest>) {
     let making = Making::new(
         &ModelName::new("text-2").unwrap(),
         true,
@@ -361,7 +361,7 @@ fn with_text(slot: u32, letters: usize) -> ToExtract {
 }
 
 /// An extraction of these items, and the texts to read first.
-fn reading(rows: Vec<ToExtract>, most: PieceSize) -> (Extraction, Vec<Asked>) {
+fn reading(rows: Vec<ToExtract>, most: PieceSize) -> (Extraction, Vec<ExtractionRequest>) {
     let model = ModelName::new("text-2").unwrap();
     let making = Making::new(&model, true, &DomainSettings::default(), Arc::default());
     let (mut extraction, _) = Extraction::begin(making, rows, vec![], BTreeMap::new(), most);
@@ -371,7 +371,7 @@ fn reading(rows: Vec<ToExtract>, most: PieceSize) -> (Extraction, Vec<Asked>) {
     }
 }
 
-fn letters(asked: &[Asked]) -> usize {
+fn letters(asked: &[ExtractionRequest]) -> usize {
     asked.iter().map(|asked| asked.material.bytes()).sum()
 }
 
@@ -408,7 +408,7 @@ fn texts_of_unsure_language_are_read_again_in_pieces_too() {
     loop {
         assert_eq!(asked.len(), 1);
         let is_first = passes.len() < 4;
-        let answer = |asked: Asked| match is_first {
+        let answer = |asked: ExtractionRequest| match is_first {
             true => (asked, Prepared::Unsure),
             false => (asked, terms("en")),
         };

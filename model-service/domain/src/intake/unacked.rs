@@ -31,11 +31,11 @@ struct UnackedMessage<M> {
     message: Arc<M>,
     /// `None`: it is being dead-lettered.
     event: Option<(DomainName, Arc<Event>)>,
-    state: State,
+    state: DeliveryState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum DeliveryState {
     /// Read, but not handed over.
     Ready,
     /// Handed over, but not settled.
@@ -84,7 +84,7 @@ impl<M: Message> UnackedMessages<M> {
             UnackedMessage {
                 message: Arc::new(message),
                 event: Some((domain, Arc::new(event))),
-                state: State::Ready,
+                state: DeliveryState::Ready,
             },
         );
         self.ready.push_back(tag);
@@ -98,7 +98,7 @@ impl<M: Message> UnackedMessages<M> {
             UnackedMessage {
                 message: Arc::clone(&message),
                 event: None,
-                state: State::DeadLettering,
+                state: DeliveryState::DeadLettering,
             },
         );
         message
@@ -121,7 +121,7 @@ impl<M: Message> UnackedMessages<M> {
         let tag = self.ready.pop_front()?;
         let entry = self.entries.get_mut(&tag)?;
         let (domain, event) = entry.event.clone()?;
-        entry.state = State::Handed;
+        entry.state = DeliveryState::Handed;
         self.handed_bytes += entry.message.bytes();
         Some(Delivery {
             tag: DeliveryTag(self.generation << BROKER_BITS | tag),
@@ -138,13 +138,13 @@ impl<M: Message> UnackedMessages<M> {
             return None;
         }
         let entry = self.entries.get_mut(&broker)?;
-        (entry.state == State::Handed).then_some((broker, entry))
+        (entry.state == DeliveryState::Handed).then_some((broker, entry))
     }
 
     /// A delivery is durable; returns its message if the tag was known.
     pub fn stored(&mut self, tag: DeliveryTag) -> Option<Arc<M>> {
         let (_, entry) = self.handed(tag)?;
-        entry.state = State::Settled;
+        entry.state = DeliveryState::Settled;
         let message = Arc::clone(&entry.message);
         self.handed_bytes -= message.bytes();
         Some(message)
@@ -153,7 +153,7 @@ impl<M: Message> UnackedMessages<M> {
     /// A delivery goes to the dead-letter queue; returns the broker's tag and the message.
     pub fn refused(&mut self, tag: DeliveryTag) -> Option<(u64, Arc<M>)> {
         let (broker, entry) = self.handed(tag)?;
-        entry.state = State::DeadLettering;
+        entry.state = DeliveryState::DeadLettering;
         let message = Arc::clone(&entry.message);
         self.handed_bytes -= message.bytes();
         Some((broker, message))
@@ -167,7 +167,7 @@ impl<M: Message> UnackedMessages<M> {
     /// A message is in the dead-letter queue; returns its fingerprint, if it was there.
     pub fn dead_lettered(&mut self, broker: u64) -> Option<u64> {
         let entry = self.entries.get_mut(&broker)?;
-        entry.state = State::Settled;
+        entry.state = DeliveryState::Settled;
         Some(entry.message.fingerprint())
     }
 
@@ -177,8 +177,8 @@ impl<M: Message> UnackedMessages<M> {
         self.handed_bytes = 0;
         self.ready.clear();
         for (tag, entry) in &mut self.entries {
-            if matches!(entry.state, State::Handed | State::Ready) {
-                entry.state = State::Ready;
+            if matches!(entry.state, DeliveryState::Handed | DeliveryState::Ready) {
+                entry.state = DeliveryState::Ready;
                 self.ready.push_back(*tag);
             }
         }
@@ -190,7 +190,7 @@ impl<M: Message> UnackedMessages<M> {
         let mut acks = Vec::new();
         let mut prefix: Option<Ack> = None;
         while let Some(first) = self.entries.first_entry() {
-            if first.get().state != State::Settled {
+            if first.get().state != DeliveryState::Settled {
                 break;
             }
             prefix = Some(Ack {
@@ -200,7 +200,8 @@ impl<M: Message> UnackedMessages<M> {
             first.remove();
         }
         acks.extend(prefix);
-        let settled = |_: &u64, entry: &mut UnackedMessage<M>| entry.state == State::Settled;
+        let settled =
+            |_: &u64, entry: &mut UnackedMessage<M>| entry.state == DeliveryState::Settled;
         acks.extend(self.entries.extract_if(.., settled).map(|(tag, _)| Ack {
             tag,
             multiple: false,

@@ -1,3 +1,5 @@
+use std::slice;
+
 use super::*;
 
 fn at(seconds: u64) -> Duration {
@@ -162,12 +164,57 @@ fn an_unknown_outcome_is_read_again() {
     step(&mut m, 1, LeaseInput::Unknown, &[LeaseEffect::Read]);
     let done = LeaseInput::Read(Some(lease(1, "me", 0)));
     step(&mut m, 1, done, &[LeaseEffect::Own(Epoch(1))]);
+}
 
-    m.handle(at(2), LeaseInput::Tick);
-    step(&mut m, 3, LeaseInput::Unknown, &[LeaseEffect::Read]);
-    let not_done = LeaseInput::Read(Some(lease(1, "me", 0)));
-    let again = set(Some(lease(1, "me", 0)), lease(1, "me", 1));
-    step(&mut m, 3, not_done, &[again]);
+/// A machine whose beat of second 2 got no answer, and was sent again at second 4.
+fn beaten_twice() -> LeaseMachine {
+    let mut m = held();
+    let beat = set(Some(lease(1, "me", 0)), lease(1, "me", 1));
+    step(&mut m, 2, LeaseInput::Tick, slice::from_ref(&beat));
+    step(&mut m, 3, LeaseInput::Unknown, &[]);
+    assert_eq!(m.deadline(), Some(at(3) + Duration::from_millis(100)));
+    step(&mut m, 3, LeaseInput::Tick, &[]);
+    step(&mut m, 4, LeaseInput::Tick, &[beat]);
+    assert_eq!((m.lasts_until(), m.deadline()), (Some(at(5)), Some(at(5))));
+    m
+}
+
+#[test]
+fn a_beat_without_an_answer_is_sent_again_and_counts_from_then() {
+    let mut m = beaten_twice();
+    step(&mut m, 4, LeaseInput::Decided(Cas::Applied), &[]);
+    assert_eq!(m.lasts_until(), Some(at(9)));
+    assert_eq!(m.deadline(), Some(at(6)));
+}
+
+#[test]
+fn a_beat_that_had_been_applied_after_all_counts_from_when_it_was_first_sent() {
+    let mut m = beaten_twice();
+    let row = Some(lease(1, "me", 1));
+    step(&mut m, 4, LeaseInput::Decided(Cas::Refused(row)), &[]);
+    assert_eq!(m.lasts_until(), Some(at(7)));
+    let next = set(Some(lease(1, "me", 1)), lease(1, "me", 2));
+    step(&mut m, 4, LeaseInput::Tick, &[next]);
+}
+
+#[test]
+fn a_beat_sent_again_does_not_outlive_another_owner() {
+    let mut m = beaten_twice();
+    let other = LeaseInput::Decided(Cas::Refused(Some(lease(2, "other", 0))));
+    step(&mut m, 4, other, &[LeaseEffect::Disown]);
+}
+
+#[test]
+fn in_an_exclusive_store_too_a_raised_epoch_without_an_answer_is_sent_again() {
+    let mut m = machine(true);
+    m.handle(at(0), LeaseInput::Read(None));
+    m.handle(at(0), LeaseInput::Decided(Cas::Applied));
+    let raise = set(Some(lease(1, "me", 0)), lease(2, "me", 0));
+    step(&mut m, 1, LeaseInput::Exhausted, slice::from_ref(&raise));
+    assert_eq!(m.deadline(), None);
+    step(&mut m, 2, LeaseInput::Unknown, &[]);
+    assert_eq!(m.deadline(), Some(at(2) + Duration::from_millis(100)));
+    step(&mut m, 3, LeaseInput::Tick, &[raise]);
 }
 
 #[test]

@@ -50,7 +50,7 @@ use crate::outbox::{Mark, Outbox};
 use crate::rebuild::Rebuild;
 use crate::settings::{DomainSettings, ProcessSettings};
 use crate::shown::Interner;
-use crate::status::{DomainStatus, State};
+use crate::status::{DomainStatus, LoadedState};
 use crate::store::{DomainRow, Epoch, Partition, RemovalStage, Removed, SettingsRow, Write};
 use crate::time::{Now, RETRY};
 use crate::uncompared::Uncompared;
@@ -331,20 +331,20 @@ impl Domain {
     /// The domain's status, for people and metrics.
     pub fn status(&self) -> DomainStatus {
         let state = match &self.phase {
-            Phase::Opening { .. } | Phase::Reopening | Phase::Loading(_) => State::Loading,
-            Phase::Unloaded { .. } | Phase::BackingOff { .. } => State::BackingOff,
-            Phase::Idle if self.rebuild.is_some() => State::Comparing,
-            Phase::Idle if self.backlog.has_window() => State::Collecting,
-            Phase::Idle if !self.is_quiet() => State::Storing,
-            Phase::Idle => State::Idle,
-            Phase::Extracting { .. } => State::Extracting,
-            Phase::StoringRejected { .. } | Phase::StoringFeatures { .. } => State::Storing,
+            Phase::Opening { .. } | Phase::Reopening | Phase::Loading(_) => LoadedState::Loading,
+            Phase::Unloaded { .. } | Phase::BackingOff { .. } => LoadedState::BackingOff,
+            Phase::Idle if self.rebuild.is_some() => LoadedState::Comparing,
+            Phase::Idle if self.backlog.has_window() => LoadedState::Collecting,
+            Phase::Idle if !self.is_quiet() => LoadedState::Storing,
+            Phase::Idle => LoadedState::Idle,
+            Phase::Extracting { .. } => LoadedState::Extracting,
+            Phase::StoringRejected { .. } | Phase::StoringFeatures { .. } => LoadedState::Storing,
             Phase::Comparing { comparison, .. } if comparison.retry_at().is_some() => {
-                State::BackingOff
+                LoadedState::BackingOff
             }
-            Phase::Comparing { .. } => State::Comparing,
-            Phase::Removing(_) => State::Storing,
-            Phase::Lost => State::Lost,
+            Phase::Comparing { .. } => LoadedState::Comparing,
+            Phase::Removing(_) => LoadedState::Storing,
+            Phase::Lost => LoadedState::Lost,
         };
         let (in_batch, oldest_in_batch) = match &self.phase {
             Phase::Extracting { batch, .. }

@@ -290,7 +290,7 @@ fn events_are_accepted_before_the_domain_is_loaded() {
         [(DeliveryTag(2), Outcome::Stored(Some(1_900_000_000_002)))]
     );
     assert_eq!(machine.status().live, 2);
-    assert_eq!(machine.status().state, State::Loading);
+    assert_eq!(machine.status().state, LoadedState::Loading);
 }
 
 #[test]
@@ -419,7 +419,7 @@ fn a_domain_is_marked_clean_after_a_second_of_quiet_and_says_before_that_it_is_q
     assert_eq!(step, CommitStep::Clean);
     let status = machine.status();
     assert!(status.quiet && !status.clean && !machine.may_sleep());
-    assert_eq!(status.state, State::Idle);
+    assert_eq!(status.state, LoadedState::Idle);
     answer(&mut machine, at(4_010), ticket);
     assert!(machine.status().clean && machine.may_sleep());
     assert_eq!(machine.deadline(at(4_010)), None);
@@ -573,7 +573,7 @@ fn a_flood_of_items_is_compared_all_at_once() {
     shell.wait(1_000);
     assert_eq!((shell.windows, shell.all.len()), (0, 1));
     assert_eq!(shell.machine.status().pending, 16);
-    assert_eq!(shell.machine.status().state, State::Comparing);
+    assert_eq!(shell.machine.status().state, LoadedState::Comparing);
     // Meanwhile, a window is compared with everything that is there.
     shell.publish(16..17);
     shell.wait(1_000);

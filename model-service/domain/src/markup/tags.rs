@@ -13,6 +13,7 @@
 //! Every scan either advances past what it read, or fails for the rest of the text and is not tried again: the time is
 //! linear in the length of the text.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 
@@ -290,7 +291,7 @@ impl<'a> Scanner<'a> {
         let Some(tag) = self.tag() else {
             return self.cut_off();
         };
-        let full = tag.name.to_ascii_lowercase();
+        let full = lower_case(tag.name);
         let (prefix, local) = full.rsplit_once(':').unwrap_or(("", &full));
         self.element_seen = true;
         self.at = tag.end;
@@ -360,7 +361,11 @@ impl<'a> Scanner<'a> {
         let after = start + length;
         let ends_name = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'/' | b'>');
         let name = &input[start..after];
-        if !bytes.get(after).is_some_and(ends_name) || !(is_custom(name) || self.is_element(name)) {
+        if !bytes.get(after).is_some_and(ends_name) {
+            return None;
+        }
+        let is_element = self.is_element(name);
+        if !is_element && !is_custom(name) {
             return None;
         }
         let Some((end, assigns)) = self.tag_end(after) else {
@@ -371,7 +376,7 @@ impl<'a> Scanner<'a> {
         let empty = attributes.ends_with('/');
         let bare = attributes.trim_end_matches('/').trim_ascii().is_empty();
         let is_text = length == 1 && !bare && !assigns;
-        if is_text || !(empty || self.is_element(name)) {
+        if is_text || !(empty || is_element) {
             self.literal_until = end;
             return None;
         }
@@ -385,12 +390,12 @@ impl<'a> Scanner<'a> {
 
     /// Whether this is the name of an element. A name that is not HTML's is one if it is closed somewhere.
     fn is_element(&self, name: &str) -> bool {
-        let name = name.to_ascii_lowercase();
+        let name = lower_case(name);
         let closed = || {
             let ends = self.end_tags.get_or_init(|| names_after(self.input, "</"));
-            ends.contains_key(&name)
+            ends.contains_key(&*name)
         };
-        ELEMENTS.binary_search(&name.as_str()).is_ok()
+        ELEMENTS.binary_search(&&*name).is_ok()
             || (is_custom(&name) && (self.element_seen || closed()))
     }
 
@@ -428,6 +433,14 @@ impl<'a> Scanner<'a> {
             // A quote that is never closed is an ordinary character.
             at = find(self.input, at + 1, quote, unclosed).unwrap_or(at) + 1;
         }
+    }
+}
+
+fn lower_case(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
     }
 }
 

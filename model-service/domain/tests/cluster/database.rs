@@ -90,7 +90,7 @@ pub(crate) enum Question {
 
 /// A request about a lease that is in flight.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct LeaseRequest {
     pub(crate) process: ProcessId,
     pub(crate) partition: Partition,
     pub(crate) number: u64,
@@ -374,7 +374,7 @@ impl World {
             true if self.dice.one_in(2) => Duration::from_millis(self.dice.roll(8_000)),
             _ => self.latency(),
         };
-        let asked = Asked {
+        let asked = LeaseRequest {
             process,
             partition,
             number,
@@ -385,8 +385,8 @@ impl World {
     }
 
     /// A request about a lease arrives.
-    pub(crate) fn lease(&mut self, asked: Asked) {
-        let Asked {
+    pub(crate) fn lease(&mut self, asked: LeaseRequest) {
+        let LeaseRequest {
             process,
             partition,
             number,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kindred_domain::dispatch::Undone;
 use kindred_domain::effect::{Input, Ticket, ToExtract};
 use kindred_domain::extraction::{
-    Asked, Extraction, Fallback, Making, PieceId, PieceSize, Prepared, Step,
+    Extraction, ExtractionRequest, Fallback, Making, PieceId, PieceSize, Prepared, Step,
 };
 use kindred_domain::habits::Habits;
 use kindred_domain::intake::Failure;
@@ -67,7 +67,7 @@ impl Actor {
                         let prepared = prepare(context, &asked, &habits, fallback.as_ref());
                         (asked, prepared)
                     });
-                    let prepared: Vec<(Asked, Prepared)> = prepared.collect();
+                    let prepared: Vec<(ExtractionRequest, Prepared)> = prepared.collect();
                     let extraction = self.extractions.get_mut(&ticket)?;
                     let steps = extraction.prepared(prepared);
                     return self.take_steps(context, ticket, steps);
@@ -94,7 +94,7 @@ impl Actor {
 /// given, it is the usual one, if that follows from the existing items.
 fn prepare(
     context: &mut Context<'_>,
-    asked: &Asked,
+    asked: &ExtractionRequest,
     habits: &Habits,
     fallback: Option<&Fallback>,
 ) -> Prepared {

@@ -45,7 +45,7 @@ impl unacked::Message for Came {
 }
 
 /// Reads one queue, over one connection after the other.
-pub(crate) struct Reader {
+pub(crate) struct QueueReader {
     link: Option<LinkId>,
     /// The number of the latest message on this connection.
     last_tag: u64,
@@ -56,7 +56,7 @@ pub(crate) struct Reader {
     reconnects: Backoff,
 }
 
-impl Reader {
+impl QueueReader {
     pub(crate) fn new() -> Self {
         Self {
             link: None,

@@ -15,7 +15,7 @@ use crate::actor::Actor;
 use crate::invariants::{Invariant, violated};
 use crate::mutations::Mutation;
 use crate::process::{Address, Context, Message};
-use crate::reader::Reader;
+use crate::reader::QueueReader;
 use crate::seat::Seat;
 
 /// How often to look for idle domains.
@@ -32,7 +32,7 @@ pub(crate) struct Tenure {
     epoch: Epoch,
     seq: u32,
     term: Arc<Term>,
-    pub(crate) reader: Reader,
+    pub(crate) reader: QueueReader,
     pub(crate) is_handing_over: bool,
     /// Whether events are processed.
     pub(crate) serves: bool,
@@ -53,7 +53,7 @@ impl Tenure {
             epoch,
             seq: 0,
             term,
-            reader: Reader::new(),
+            reader: QueueReader::new(),
             is_handing_over: false,
             serves: false,
             registry: Registry::new(OPENED),

@@ -10,7 +10,7 @@ use kindred_shared::DomainName;
 use crate::broker::{Broker, Letter, LinkId};
 use crate::clients::Books;
 use crate::clocks::{self, Clocks};
-use crate::database::{Asked, Database, Reading, Row};
+use crate::database::{Database, LeaseRequest, Reading, Row};
 use crate::faults::{Faults, Shape};
 use crate::invariants::{
     Checked, Invariant, Violation, after_step, at_the_end, clean_is_exact, gone_means_gone,
@@ -43,7 +43,7 @@ pub(crate) enum Happening {
     Mischief,
     Publish,
     Enqueue(Letter),
-    Lease(Asked),
+    Lease(LeaseRequest),
     Row(Row),
     Fence(u64),
     Read(Reading),

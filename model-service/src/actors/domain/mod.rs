@@ -24,7 +24,7 @@ use kindred_domain::effect::{Effect, Input};
 use kindred_domain::intake::pacing::Pacing;
 use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
 use kindred_domain::machine::{Domain, Tenure};
-use kindred_domain::status::State;
+use kindred_domain::status::LoadedState;
 use kindred_domain::time::Now;
 use kindred_query::DomainView;
 use unsettled::Unsettled;
@@ -238,7 +238,7 @@ impl DomainActor {
             status.quiet &= self.pacing.is_empty();
             status.clean &= self.pacing.is_empty();
             // A domain that waits before it retries no longer needs what its load was given.
-            let is_at_rest = matches!(status.state, State::BackingOff | State::Lost);
+            let is_at_rest = matches!(status.state, LoadedState::BackingOff | LoadedState::Lost);
             let is_loading = !machine.is_served() && !is_at_rest;
             let bytes = self.view.set_status(status);
             self.share.hold(bytes, is_loading);

@@ -1,5 +1,6 @@
 //! `kindred bench extract`: how many documents of 200 words one core turns into features, by language.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use compute_worker::models::{Models, default_model};
 use compute_worker::pool;
 use compute_worker::word_vectors::Vectors;
+use kindred_domain::extraction::PieceSize;
 use kindred_shared::job::{ExtractTask, TermCounts};
 use kindred_shared::{ItemId, Space};
 use serde::Serialize;
@@ -31,7 +33,7 @@ struct Report {
     languages: Vec<OfLanguage>,
 }
 
-/// On one core; the fastest of all rounds.
+/// On one core; the fastest of all rounds. As many documents are extracted together as the service puts into a job.
 #[derive(Debug, Serialize)]
 struct OfLanguage {
     language: &'static str,
@@ -39,6 +41,8 @@ struct OfLanguage {
     /// Share of the time that markup, detection of the language and terms take; the rest is the model's.
     reading_share: f64,
     terms_per_document: f64,
+    /// Of all documents together. The fewer there are, the more documents of one job share.
+    different_terms: usize,
     /// Share of documents whose language was detected correctly.
     detected_share: f64,
 }
@@ -104,29 +108,34 @@ fn measure(
         .collect();
     let id = ItemId::new("document").map_err(|error| failed(&error))?;
     let (mut least, mut reading_share) = (Duration::MAX, 0.0);
-    let (mut terms, mut detected) = (0, 0);
+    let (mut terms, mut detected, mut different) = (0, 0, HashSet::new());
     for _ in 0..args.rounds {
         (terms, detected) = (0, 0);
-        let began = Instant::now();
-        let mut rows = Vec::with_capacity(documents.len());
-        for (title, text) in &documents {
-            let read = preprocessor.preprocess(Some(title), Some(text), None, Usual::default());
-            detected += usize::from(read.is_sure && read.language == language);
-            terms += read.terms.len();
-            rows.push(TermCounts {
-                id: id.clone(),
-                terms: read.terms,
-            });
-        }
-        let reading = began.elapsed();
-        let task = ExtractTask {
-            space: Space::of_texts(&default_model(), language),
-            rows,
-        };
-        let features = models.extract(&task).map_err(|error| failed(&error))?;
-        let took = began.elapsed();
-        if features.len() != documents.len() {
-            return Err(CommandError::failed("a document has no feature".to_owned()));
+        let (mut reading, mut took) = (Duration::ZERO, Duration::ZERO);
+        for documents in documents.chunks(PieceSize::default().items) {
+            let began = Instant::now();
+            let mut rows = Vec::with_capacity(documents.len());
+            for (title, text) in documents {
+                let read = preprocessor.preprocess(Some(title), Some(text), None, Usual::default());
+                detected += usize::from(read.is_sure && read.language == language);
+                terms += read.terms.len();
+                rows.push(TermCounts {
+                    id: id.clone(),
+                    terms: read.terms,
+                });
+            }
+            reading += began.elapsed();
+            let task = ExtractTask {
+                space: Space::of_texts(&default_model(), language),
+                rows,
+            };
+            let features = models.extract(&task).map_err(|error| failed(&error))?;
+            took += began.elapsed();
+            if features.len() != documents.len() {
+                return Err(CommandError::failed("a document has no feature".to_owned()));
+            }
+            let of_all = task.rows.into_iter().flat_map(|row| row.terms);
+            different.extend(of_all.map(|(term, _)| term));
         }
         if took < least {
             (least, reading_share) = (took, reading.as_secs_f64() / took.as_secs_f64());
@@ -138,6 +147,7 @@ fn measure(
         documents_per_second: count / least.as_secs_f64(),
         reading_share,
         terms_per_document: terms as f64 / count,
+        different_terms: different.len(),
         detected_share: detected as f64 / count,
     })
 }
@@ -157,11 +167,12 @@ fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
     for one in &report.languages {
         writeln!(
             out,
-            "{}  {:>7.0} documents/s, {:.0} % of the time reading; {:.0} terms, language detected in {:.0} %",
+            "{}  {:>7.0} documents/s, {:.0} % of the time reading; {:.0} terms, {} different ones in all, language detected in {:.0} %",
             one.language,
             one.documents_per_second,
             one.reading_share * 100.0,
             one.terms_per_document,
+            one.different_terms,
             one.detected_share * 100.0
         )?;
     }

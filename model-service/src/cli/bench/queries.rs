@@ -14,7 +14,7 @@ use super::super::local::QueriesArgs;
 use super::super::output::json_lines;
 use super::super::standalone::Stop;
 use super::machine::Machine;
-use super::query_load::{Kind, Load, OfKind};
+use super::query_load::{Load, OfKind, QueryKind};
 use super::{Percentiles, QUIET_WITHIN, clustered, send, settled, standalone};
 use crate::config::{Config, Origins};
 use crate::service::Service;
@@ -89,7 +89,7 @@ async fn measure(
     let batches = load.batches()?;
     beside(move || send(&client, batches)).await?;
     let mut kinds = Vec::new();
-    for kind in Kind::ALL {
+    for kind in QueryKind::ALL {
         settled(service, u64::from(args.items), QUIET_WITHIN).await?;
         let going_on = GoingOn::new();
         let (load, is_stopped) = (Arc::clone(&load), Arc::clone(&going_on.is_stopped));

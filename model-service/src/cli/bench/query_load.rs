@@ -35,7 +35,7 @@ const BUSY: u16 = 429;
 /// The kinds of query, measured one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Kind {
+pub(super) enum QueryKind {
     /// The list of an item.
     Unfiltered,
     /// The list of an item, filtered to one item in a thousand.
@@ -48,7 +48,7 @@ pub(super) enum Kind {
     Explain,
 }
 
-impl Kind {
+impl QueryKind {
     pub(super) const ALL: [Self; 5] = [
         Self::Unfiltered,
         Self::OneInAThousand,
@@ -71,7 +71,7 @@ impl Kind {
 /// Measurements of one kind.
 #[derive(Debug, Serialize)]
 pub(super) struct OfKind {
-    pub(super) kind: Kind,
+    pub(super) kind: QueryKind,
     /// From a query's due time until its whole answer has arrived.
     pub(super) answered: Percentiles,
     /// Queries answered from a stored list; the rest were scans.
@@ -196,7 +196,7 @@ impl Load {
     /// Sends events and queries of one kind for the configured time.
     pub(super) fn measure(
         &self,
-        kind: Kind,
+        kind: QueryKind,
         is_stopped: &AtomicBool,
     ) -> Result<OfKind, CommandError> {
         let (measured, durable) = (Mutex::new(Measured::default()), Mutex::new(Vec::new()));
@@ -263,15 +263,15 @@ impl Load {
         Numbers(seed ^ n.wrapping_mul(0x2545_f491_4f6c_dd1d)).below(self.items)
     }
 
-    fn ask(&self, kind: Kind, n: u64) -> Result<Response, CommandError> {
+    fn ask(&self, kind: QueryKind, n: u64) -> Result<Response, CommandError> {
         let id = item(self.any(1 + kind as u64, n))?;
         let list = path::similar(self.domain.as_str(), id.as_str(), LIMIT);
         match kind {
-            Kind::Unfiltered => self.client.get(&list),
-            Kind::OneInAThousand => self.client.get(&format!("{list}&group=rare")),
-            Kind::EveryOther => self.client.get(&format!("{list}&category=even")),
-            Kind::Explain => self.client.get(&format!("{list}&explain=true")),
-            Kind::Text => {
+            QueryKind::Unfiltered => self.client.get(&list),
+            QueryKind::OneInAThousand => self.client.get(&format!("{list}&group=rare")),
+            QueryKind::EveryOther => self.client.get(&format!("{list}&category=even")),
+            QueryKind::Explain => self.client.get(&format!("{list}&explain=true")),
+            QueryKind::Text => {
                 let (title, text) = self.supply.text(self.used.fetch_add(1, Ordering::Relaxed));
                 let query = json!({"title": title, "text": text, "language": "en", "limit": LIMIT});
                 let query = query.to_string();
@@ -282,7 +282,7 @@ impl Load {
     }
 
     /// Gives an item another text.
-    fn send_event(&self, kind: Kind, n: u64) -> Result<(), CommandError> {
+    fn send_event(&self, kind: QueryKind, n: u64) -> Result<(), CommandError> {
         let of = self.any(101 + kind as u64, n);
         let said = self.said(of, self.used.fetch_add(1, Ordering::Relaxed));
         let path = path::item(self.domain.as_str(), item(of)?.as_str());

@@ -13,7 +13,7 @@ const GATHERED_BYTES: usize = 32 << 20;
 
 /// Where a line comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct LineOrigin {
     /// Which input, in the given order.
     pub(crate) file: usize,
     /// The line it starts on.
@@ -30,7 +30,7 @@ pub(crate) struct ImportBatch {
     /// NDJSON.
     pub(crate) body: Vec<u8>,
     /// Where each line comes from.
-    pub(crate) places: Vec<Place>,
+    pub(crate) places: Vec<LineOrigin>,
 }
 
 impl ImportBatch {
@@ -66,7 +66,7 @@ impl Batches {
         &mut self,
         domain: &DomainName,
         line: &[u8],
-        place: Place,
+        place: LineOrigin,
     ) -> Option<ImportBatch> {
         let room = self.open.get(domain).is_none_or(|batch| {
             batch.places.len() < BATCH_LINES && batch.body.len() + line.len() < BATCH_BYTES
@@ -108,8 +108,8 @@ impl Batches {
 mod tests {
     use super::*;
 
-    fn place(line: u64) -> Place {
-        Place {
+    fn place(line: u64) -> LineOrigin {
+        LineOrigin {
             file: 0,
             line,
             original: None,

@@ -87,7 +87,7 @@ impl<R: BufRead> BufRead for Ahead<R> {
     }
 }
 
-enum State<R> {
+enum StreamState<R> {
     Member(GzDecoder<Ahead<R>>),
     Between(Ahead<R>),
     Ended,
@@ -95,7 +95,7 @@ enum State<R> {
 
 /// The unpacked members of a gzip file.
 pub(super) struct Gunzip<R> {
-    state: State<R>,
+    state: StreamState<R>,
     is_followed: Arc<AtomicBool>,
 }
 
@@ -103,7 +103,7 @@ impl<R: BufRead> Gunzip<R> {
     /// `is_followed` is set when something other than a member or zeros follows the last one.
     pub(super) fn new(packed: Ahead<R>, is_followed: Arc<AtomicBool>) -> Self {
         Self {
-            state: State::Between(packed),
+            state: StreamState::Between(packed),
             is_followed,
         }
     }
@@ -115,26 +115,26 @@ impl<R: BufRead> Read for Gunzip<R> {
             return Ok(0);
         }
         loop {
-            match std::mem::replace(&mut self.state, State::Ended) {
-                State::Member(mut member) => match member.read(buffer) {
-                    Ok(0) => self.state = State::Between(member.into_inner()),
+            match std::mem::replace(&mut self.state, StreamState::Ended) {
+                StreamState::Member(mut member) => match member.read(buffer) {
+                    Ok(0) => self.state = StreamState::Between(member.into_inner()),
                     read => {
-                        self.state = State::Member(member);
+                        self.state = StreamState::Member(member);
                         return read;
                     }
                 },
-                State::Between(mut packed) => {
+                StreamState::Between(mut packed) => {
                     if packed.is_gzip()? {
-                        self.state = State::Member(GzDecoder::new(packed));
+                        self.state = StreamState::Member(GzDecoder::new(packed));
                     } else if packed.skip_zeros()? {
                         if packed.is_gzip()? {
-                            self.state = State::Between(packed);
+                            self.state = StreamState::Between(packed);
                         } else {
                             self.is_followed.store(true, Ordering::Relaxed);
                         }
                     }
                 }
-                State::Ended => return Ok(0),
+                StreamState::Ended => return Ok(0),
             }
         }
     }

@@ -41,7 +41,7 @@ pub(crate) use send::SENDERS;
 pub(crate) use source::Source;
 pub(crate) use split::Records;
 
-use self::batch::{Batches, ImportBatch, Place};
+use self::batch::{Batches, ImportBatch, LineOrigin};
 use self::input::Site;
 use self::send::{Sender, Settled, Watch};
 use self::site::{Made, shown};
@@ -538,7 +538,12 @@ struct Pushed<'a, 'b> {
 }
 
 impl Pushed<'_, '_> {
-    fn line(&mut self, domain: &DomainName, line: &[u8], place: Place) -> Result<(), CommandError> {
+    fn line(
+        &mut self,
+        domain: &DomainName,
+        line: &[u8],
+        place: LineOrigin,
+    ) -> Result<(), CommandError> {
         if self.options.interrupt.is_asked() {
             return Err(Interrupt::failure());
         }
@@ -573,7 +578,7 @@ impl Pushed<'_, '_> {
             if self.options.keeps {
                 self.read.known.keep_event(&line.domain, &line.text);
             }
-            let place = Place {
+            let place = LineOrigin {
                 file,
                 line: found.line,
                 original: (found.raw != line.text).then_some(found.raw),
@@ -603,7 +608,7 @@ impl Pushed<'_, '_> {
                     {
                         return Ok(());
                     }
-                    let place = Place {
+                    let place = LineOrigin {
                         file,
                         line: place.line,
                         original: None,

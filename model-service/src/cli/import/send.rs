@@ -52,7 +52,7 @@ pub(crate) trait Watch: Sync {
 }
 
 #[derive(Default)]
-struct State {
+struct SendQueue {
     waiting: VecDeque<ImportBatch>,
     busy: HashSet<DomainName>,
     closed: bool,
@@ -65,7 +65,7 @@ pub(crate) struct Sender<'a> {
     /// How long to retry a batch.
     timeout: Duration,
     watch: &'a dyn Watch,
-    state: Mutex<State>,
+    state: Mutex<SendQueue>,
     changed: Condvar,
 }
 
@@ -266,11 +266,11 @@ impl<'a> Sender<'a> {
             })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SendQueue> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'g>(&self, guard: MutexGuard<'g, State>) -> MutexGuard<'g, State> {
+    fn wait<'g>(&self, guard: MutexGuard<'g, SendQueue>) -> MutexGuard<'g, SendQueue> {
         self.changed
             .wait(guard)
             .unwrap_or_else(PoisonError::into_inner)

@@ -6,7 +6,7 @@ use kindred_shared::DomainName;
 
 use super::input::{Site, reader};
 use crate::cli::exit::CommandError;
-use crate::sites::{Found, Item, Place, Stop, Summary, domain_of, host_of, read};
+use crate::sites::{Found, Item, SourcePosition, Stop, Summary, domain_of, host_of, read};
 
 /// An item of a site, or a reason why there is none.
 pub(super) enum Made {
@@ -30,7 +30,7 @@ pub(super) enum Made {
 /// Those of `take`, and when the domain of the items is unknown.
 pub(super) fn events(
     site: &Site,
-    mut take: impl FnMut(&Place, Made) -> Result<(), CommandError>,
+    mut take: impl FnMut(&SourcePosition, Made) -> Result<(), CommandError>,
 ) -> Result<Summary, CommandError> {
     let mut domain = site.domain.clone();
     let mut failure = None;
@@ -58,7 +58,7 @@ pub(super) fn events(
         (None, Ok(summary)) => Ok(summary),
         (None, Err(Stop::Asked)) => Ok(Summary::default()),
         (None, Err(Stop::Unreadable(why))) => {
-            let place = Place {
+            let place = SourcePosition {
                 file: site.path.clone(),
                 line: 1,
             };

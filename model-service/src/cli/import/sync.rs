@@ -6,7 +6,7 @@ use kindred_api::item::ItemsAnswer;
 use kindred_api::path;
 use kindred_shared::DomainName;
 
-use super::batch::Place;
+use super::batch::LineOrigin;
 use super::known::Known;
 use super::{Options, Pushed, load_with};
 use crate::cli::client::Client;
@@ -70,7 +70,7 @@ pub(super) fn delete(
             |pushed: &mut Pushed<'_, '_>| {
                 for id in &one.ids {
                     let event = serde_json::json!({"type": "item.deleted", "domain": one.domain.as_str(), "id": id});
-                    let place = Place {
+                    let place = LineOrigin {
                         file: 0,
                         line: 1,
                         original: None,

@@ -7,7 +7,7 @@ use super::super::client::printable;
 use super::super::exit::CommandError;
 use super::super::import::{Position, Progress, Rejects};
 use super::pipeline::{PipelineEntry, Watch, Work};
-use super::resume::{Kept, State};
+use super::resume::{Kept, ResumePoint};
 
 /// How often the position is saved. After a crash, events confirmed since then are published twice,
 /// which is harmless.
@@ -25,7 +25,7 @@ pub(super) struct Account {
     rejected_now: u64,
     /// `None`: the position cannot be saved, or no longer.
     kept: Option<Kept>,
-    state: State,
+    state: ResumePoint,
     saved: Instant,
     /// When the broker confirmed the first event of this run.
     first: Option<Instant>,
@@ -37,7 +37,7 @@ impl Account {
         names: Vec<String>,
         rejects: Rejects,
         kept: Option<Kept>,
-        state: State,
+        state: ResumePoint,
     ) -> Self {
         Self {
             progress,
@@ -56,7 +56,7 @@ impl Account {
         self.first.map_or(Duration::ZERO, |first| first.elapsed())
     }
 
-    pub(super) fn state(&self) -> &State {
+    pub(super) fn state(&self) -> &ResumePoint {
         &self.state
     }
 

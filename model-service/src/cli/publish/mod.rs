@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use self::account::Account;
 use self::asking::Asking;
 use self::pipeline::{Flow, PipelineEntry, Watch, Work};
-use self::resume::{Kept, State};
+use self::resume::{Kept, ResumePoint};
 use self::served::{Marks, Seen};
 use super::client::{Client, Server};
 use super::exit::{CommandError, Exit, Outcome};
@@ -118,7 +118,7 @@ pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn
             ));
         }
         (Some(kept), true) => kept.load(&args.files)?,
-        (_, false) => State::begin(&args.files),
+        (_, false) => ResumePoint::begin(&args.files),
     };
     if args.wait {
         state.marks.get_or_insert_with(|| Marks::begin(now_ms()));
@@ -147,7 +147,7 @@ pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn
     }
 
     let (entries, work) = mpsc::channel(READ_AHEAD);
-    let reader = Reader {
+    let reader = InputReader {
         sources,
         from,
         defaults,
@@ -211,7 +211,7 @@ fn service(args: &PublishArgs, config: &Config) -> Result<Client, CommandError> 
 fn wait(
     client: &Client,
     connector: &Connector,
-    state: &State,
+    state: &ResumePoint,
     timeout: Duration,
 ) -> Result<Duration, CommandError> {
     let began = Instant::now();
@@ -238,7 +238,7 @@ fn kept(args: &PublishArgs) -> Option<Kept> {
 }
 
 /// Reads and checks the inputs on its own thread.
-struct Reader {
+struct InputReader {
     sources: Vec<Source>,
     from: Position,
     defaults: Defaults,
@@ -248,7 +248,7 @@ struct Reader {
     seen: Option<Seen>,
 }
 
-impl Reader {
+impl InputReader {
     /// `Ok(Some(…))`: an input broke off; what was read of it is published.
     fn run(
         self,

@@ -12,7 +12,7 @@ use super::served::Marks;
 
 /// The saved position.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct State {
+pub(super) struct ResumePoint {
     /// The inputs, to recognise them.
     inputs: Vec<Input>,
     /// Everything before it is settled.
@@ -48,7 +48,7 @@ impl Input {
     }
 }
 
-impl State {
+impl ResumePoint {
     /// The start of inputs of which nothing was published.
     pub(super) fn begin(files: &[PathBuf]) -> Self {
         Self {
@@ -83,7 +83,7 @@ impl Kept {
     ///
     /// # Errors
     /// When there is none, or the inputs have changed.
-    pub(super) fn load(&self, files: &[PathBuf]) -> Result<State, CommandError> {
+    pub(super) fn load(&self, files: &[PathBuf]) -> Result<ResumePoint, CommandError> {
         let place = self.0.display();
         let text = std::fs::read(&self.0).map_err(|error| {
             let words = match error.kind() {
@@ -94,10 +94,10 @@ impl Kept {
             };
             CommandError::usage(format!("--resume: {place} {words}"))
         })?;
-        let state: State = serde_json::from_slice(&text).map_err(|error| {
+        let state: ResumePoint = serde_json::from_slice(&text).map_err(|error| {
             CommandError::usage(format!("--resume: {place} cannot be understood: {error}"))
         })?;
-        if state.inputs != State::begin(files).inputs {
+        if state.inputs != ResumePoint::begin(files).inputs {
             return Err(CommandError::usage(format!(
                 "--resume: the files differ from those in {place}, or have changed since; \
                  publish without --resume: events with versions may be published twice"
@@ -107,7 +107,7 @@ impl Kept {
     }
 
     /// Writes the state atomically.
-    pub(super) fn save(&self, state: &State) -> io::Result<()> {
+    pub(super) fn save(&self, state: &ResumePoint) -> io::Result<()> {
         let unfinished = beside(&self.0, ".new");
         std::fs::write(&unfinished, serde_json::to_vec(state)?)?;
         std::fs::rename(&unfinished, &self.0)

@@ -376,7 +376,7 @@ impl Wait<'_> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
-    use kindred_api::domain::State;
+    use kindred_api::domain::DomainState;
     use kindred_shared::ModelName;
     use proptest::prelude::*;
 
@@ -464,7 +464,11 @@ mod tests {
             Ok(vec![DomainAnswer {
                 domain: self.fake.name.clone(),
                 model: ModelName::new("words-1").unwrap(),
-                state: if quiet { State::Idle } else { State::Comparing },
+                state: if quiet {
+                    DomainState::Idle
+                } else {
+                    DomainState::Comparing
+                },
                 quiet,
                 live: 0,
                 visible: 0,

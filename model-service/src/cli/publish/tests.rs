@@ -209,7 +209,7 @@ fn what_is_kept_is_of_these_files_only() {
     let missing = kept.load(&files).unwrap_err();
     assert_eq!(missing.exit, Exit::Usage);
 
-    let mut state = State::begin(&files);
+    let mut state = ResumePoint::begin(&files);
     state.position = Position {
         file: 0,
         records: 9,

@@ -12,7 +12,7 @@ use actix_web::http::{Method, Uri};
 use actix_web::middleware::Next;
 use bytes::Bytes;
 use futures_util::stream;
-use kindred_api::problem::{Kind, Problem};
+use kindred_api::problem::{Problem, ProblemKind};
 use serde::de::DeserializeOwned;
 
 use super::super::access::TOKEN;
@@ -90,7 +90,7 @@ impl<B: MessageBody + 'static> Ask<B> {
     ) -> Result<(u16, Bytes), Failed> {
         let Ok(uri) = path.parse::<Uri>() else {
             let problem = Problem::new(
-                Kind::InvalidParameter,
+                ProblemKind::InvalidParameter,
                 "The URL is too long, or has invalid characters.",
             );
             return Ok((
@@ -157,7 +157,7 @@ fn aim(request: &mut ServiceRequest, method: Method, uri: Uri) {
 
 fn not_read(error: &serde_json::Error) -> Problem {
     Problem::new(
-        Kind::NotReady,
+        ProblemKind::NotReady,
         format!("The answer could not be read: {error}. Ask again."),
     )
 }

@@ -4,7 +4,7 @@ use actix_web::dev::ServiceRequest;
 use actix_web::http::Method;
 use actix_web::http::header::{CONTENT_TYPE, HOST, HeaderName, ORIGIN};
 use actix_web::{FromRequest, HttpMessage};
-use kindred_api::problem::{Kind, Problem};
+use kindred_api::problem::{Problem, ProblemKind};
 
 use super::super::body::Body;
 use super::{View, parameters, text};
@@ -38,7 +38,7 @@ pub(super) async fn fields(
     };
     let body = body.map_err(|error| error.problem().clone())?;
     let form = std::str::from_utf8(&body)
-        .map_err(|_| Problem::new(Kind::InvalidParameter, "A form is UTF-8."))?;
+        .map_err(|_| Problem::new(ProblemKind::InvalidParameter, "A form is UTF-8."))?;
     Ok(parameters(form))
 }
 
@@ -53,7 +53,7 @@ fn not_of_page(request: &ServiceRequest) -> Option<Problem> {
     if !kind.is_some_and(is_form) {
         let detail = "This URL accepts forms of the page. Programs use the API below /v1, \
             described by /openapi.json.";
-        return Some(Problem::new(Kind::UnsupportedType, detail));
+        return Some(Problem::new(ProblemKind::UnsupportedType, detail));
     }
     let site = text(headers, &HeaderName::from_static("sec-fetch-site"));
     let is_of_site = site.is_none_or(|site| site == "same-origin" || site == "none");
@@ -66,7 +66,7 @@ fn not_of_page(request: &ServiceRequest) -> Option<Problem> {
     }
     let detail = "This form was sent by a page of another site. Open this page and send it from \
         here.";
-    Some(Problem::new(Kind::NotGranted, detail))
+    Some(Problem::new(ProblemKind::NotGranted, detail))
 }
 
 /// The value of a field; empty if it is missing.

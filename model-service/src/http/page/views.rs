@@ -9,13 +9,13 @@ use kindred_api::item::{ItemAnswer, ItemsAnswer};
 use kindred_api::key::{CreatedKey, KeysAnswer};
 use kindred_api::map::MapAnswer;
 use kindred_api::path::{self, with_query};
-use kindred_api::problem::{Kind, Problem};
+use kindred_api::problem::{Problem, ProblemKind};
 use kindred_api::similar::SimilarAnswer;
 use kindred_web::settings::Typed;
 use kindred_web::text::Text;
 use kindred_web::{
-    Asked, Who, activity, compare, domains, encoded, experiments, item, items, keys, map, problem,
-    settings, text,
+    ConditionsForm, Who, activity, compare, domains, encoded, experiments, item, items, keys, map,
+    problem, settings, text,
 };
 use serde_json::json;
 
@@ -53,7 +53,9 @@ pub(super) async fn shown<B: MessageBody + 'static>(
             told.map(|told| page(activity::page(&visit.frame, &told)))
         }
         View::Keys => of_keys(visit, fields, ask).await?,
-        View::SignIn | View::SignOut => Err(Problem::new(Kind::UnknownPath, "Unknown page.")),
+        View::SignIn | View::SignOut => {
+            Err(Problem::new(ProblemKind::UnknownPath, "Unknown page."))
+        }
     };
     Ok(made.unwrap_or_else(|problem| refused(visit, &problem)))
 }
@@ -92,7 +94,7 @@ pub(super) fn is_meant(lobby: &Lobby, visit: &Visit, fields: &Fields) -> bool {
 pub(super) fn not_meant(visit: &Visit) -> Shown {
     let detail = "This form is outdated: the service has been restarted, or somebody has signed \
         in since. Open the view again and send it from there.";
-    refused(visit, &Problem::new(Kind::NotGranted, detail))
+    refused(visit, &Problem::new(ProblemKind::NotGranted, detail))
 }
 
 fn page(text: String) -> Shown {
@@ -118,7 +120,7 @@ async fn of_domains<B: MessageBody + 'static>(
     };
     // Not every key may see it.
     let activity = ask.get::<Activity>("/v1/activity").await?.ok();
-    let asked = domains::Asked {
+    let asked = domains::DomainSearch {
         q: value(fields, "q").trim().to_owned(),
         only: value(fields, "only").to_owned(),
         page: value(fields, "page").parse().unwrap_or(1),
@@ -171,7 +173,7 @@ async fn of_item<B: MessageBody + 'static>(
         Ok(told) => told,
         Err(problem) => return Ok(Err(problem)),
     };
-    let (asked, with) = (Asked::of(fields), value(fields, "with"));
+    let (asked, with) = (ConditionsForm::of(fields), value(fields, "with"));
     if let (ItemAnswer::There(_), false) = (&told, with.is_empty()) {
         return of_two(visit, domain, id, with, ask).await;
     }
@@ -180,7 +182,10 @@ async fn of_item<B: MessageBody + 'static>(
             ask.get::<SimilarAnswer>(&format!("{of_item}/similar{}", asked.query(true)))
                 .await?
         }
-        ItemAnswer::Gone(_) => Err(Problem::new(Kind::UnknownItem, "It no longer exists.")),
+        ItemAnswer::Gone(_) => Err(Problem::new(
+            ProblemKind::UnknownItem,
+            "It no longer exists.",
+        )),
     };
     Ok(Ok(page(item::page(&visit.frame, &told, &similar, &asked))))
 }
@@ -202,7 +207,7 @@ async fn of_two<B: MessageBody + 'static>(
             Ok(ItemAnswer::There(item)) => both.push(item),
             Ok(ItemAnswer::Gone(_)) => {
                 return Ok(Err(Problem::new(
-                    Kind::UnknownItem,
+                    ProblemKind::UnknownItem,
                     "One of them no longer exists.",
                 )));
             }
@@ -211,7 +216,7 @@ async fn of_two<B: MessageBody + 'static>(
     }
     let [a, b] = both.as_slice() else {
         return Ok(Err(Problem::new(
-            Kind::UnknownItem,
+            ProblemKind::UnknownItem,
             "One of them does not exist.",
         )));
     };
@@ -232,7 +237,7 @@ async fn of_text<B: MessageBody + 'static>(
         Ok(told) => told,
         Err(problem) => return Ok(Err(problem)),
     };
-    let (text_typed, asked) = (Text::of(fields), Asked::of(fields));
+    let (text_typed, asked) = (Text::of(fields), ConditionsForm::of(fields));
     let similar = if text_typed.is_empty() {
         None
     } else {

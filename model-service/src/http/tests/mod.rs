@@ -3,6 +3,7 @@
 mod access;
 mod batches;
 mod connections;
+mod documents;
 mod experiments;
 mod listing;
 mod log;
@@ -35,7 +36,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::stream;
 use kindred_api::batch::{REJECTS_LISTED, REJECTS_MOST};
-use kindred_api::problem::Kind;
+use kindred_api::problem::ProblemKind;
 use kindred_api::similar::SimilarAnswer;
 use kindred_shared::event::Event;
 use kindred_shared::{Feature, Space};

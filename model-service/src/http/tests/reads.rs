@@ -488,7 +488,7 @@ async fn domains_asleep_and_active() {
     let list = get(&bench, "/v1/domains").await.json()["domains"].take();
     assert_eq!((&list[0], &list[1]["state"]), (&asleep, &json!("loading")));
     view.set_status(DomainStatus {
-        state: kindred_domain::status::State::Comparing,
+        state: kindred_domain::status::LoadedState::Comparing,
         quiet: false,
         clean: false,
         live: 9,

@@ -78,7 +78,7 @@ async fn the_description_lists_every_route_and_leads_nowhere_else() {
             "{pointer} leads nowhere"
         );
     }
-    for kind in Kind::ALL {
+    for kind in ProblemKind::ALL {
         assert!(
             text.contains(&kind.uri()),
             "{} is not described",

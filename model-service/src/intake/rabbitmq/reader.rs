@@ -42,7 +42,7 @@ pub(super) struct Ends {
     pub(super) up: watch::Sender<bool>,
 }
 
-pub(super) struct Reader {
+pub(super) struct QueueReader {
     connector: Connector,
     publisher: Publisher,
     options: RabbitIntakeOptions,
@@ -107,7 +107,7 @@ struct Session {
     reads_ahead: bool,
 }
 
-impl Reader {
+impl QueueReader {
     pub(super) fn new(
         connector: Connector,
         publisher: Publisher,

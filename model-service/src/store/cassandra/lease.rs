@@ -24,6 +24,10 @@ const FENCE_DEADLINE: Duration = Duration::from_secs(10);
 pub(super) const ASK_AGAIN: Backoff =
     Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
 
+/// Longest a change of the lease waits for another statement of its row. Contention costs a round
+/// trip; a slow fence could cost the lease.
+const TURN_LIMIT: Duration = Duration::from_millis(200);
+
 /// Runs one fence of a partition at a time; fences requested meanwhile share the next one.
 #[derive(Default)]
 pub(super) struct Gate {
@@ -148,9 +152,8 @@ impl CassandraStore {
         lease_of(&found.into_rows_result()?)
     }
 
-    /// Sets the lease row if it still is as expected. A write without an answer may have been
-    /// applied: the row is read again, and written again if it still is as expected, for as long as
-    /// the caller waits.
+    /// Sets the lease row if it still is as expected. Sent once: the lease's machine knows how long a
+    /// try counts, and when to send it again.
     pub(super) async fn set_lease(
         &self,
         partition: Partition,
@@ -158,42 +161,18 @@ impl CassandraStore {
         wanted: &Lease,
     ) -> Result<Cas, StoreError> {
         let gate = self.gates.of(partition);
-        let (mut unsure, mut pause) = (false, ASK_AGAIN);
-        loop {
-            let turn = gate.turn.lock().await;
-            let said = self.try_lease(partition, expected, wanted).await;
-            drop(turn);
-            match said {
-                Ok(Said::Applied) => break,
-                Ok(Said::Refused(columns)) => {
-                    let row = lease_in(&columns).map_err(Trouble::of_read)?;
-                    // An earlier attempt was applied after all: nobody else writes exactly this
-                    // row.
-                    if unsure && row.as_ref() == Some(wanted) {
-                        break;
-                    }
-                    return Ok(Cas::Refused(row));
-                }
-                Err(Trouble::Execution(error)) if is_unknown(&error) => {
-                    tracing::debug!(partition = partition.0, %error, "lease.unknown");
-                }
-                Err(trouble) => return Err(trouble.of_write()),
+        let turn = timeout(TURN_LIMIT, gate.turn.lock()).await;
+        let said = self.try_lease(partition, expected, wanted).await;
+        drop(turn);
+        match said.map_err(Trouble::of_write)? {
+            Said::Applied => {
+                self.counts.add(Table::Partitions);
+                Ok(Cas::Applied)
             }
-            unsure = true;
-            tokio::time::sleep(pause.failed()).await;
-            let row = self
-                .read_lease(partition)
-                .await
-                .map_err(Trouble::of_write)?;
-            if row.as_ref() == Some(wanted) {
-                break;
-            }
-            if row.as_ref() != expected {
-                return Ok(Cas::Refused(row));
+            Said::Refused(columns) => {
+                Ok(Cas::Refused(lease_in(&columns).map_err(Trouble::of_read)?))
             }
         }
-        self.counts.add(Table::Partitions);
-        Ok(Cas::Applied)
     }
 
     async fn try_lease(

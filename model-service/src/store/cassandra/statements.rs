@@ -13,8 +13,10 @@ use super::schema::Keyspace;
 /// Rows per page of reads that the database pages.
 const PAGE_ROWS: i32 = 1_000;
 /// Longest wait for one statement about a lease: if a node hangs, another one is asked while the
-/// lease lasts.
-const LEASE_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// lease lasts. Longer than the 2 s after which a coordinator gives up by itself
+/// (`write_request_timeout`): nodes that have just started answer nearly as late, and an answer that
+/// is not waited for keeps no lease.
+const LEASE_TIMEOUT: Duration = Duration::from_millis(2_400);
 
 macro_rules! statements {
     ($($kind:ident { $($name:ident: $text:expr,)+ })+) => {
@@ -29,7 +31,7 @@ macro_rules! statements {
                 session: &Session,
                 keyspace: &Keyspace,
             ) -> Result<Self, PrepareError> {
-                let texts = [$($((Kind::$kind, $text),)+)+];
+                let texts = [$($((StatementKind::$kind, $text),)+)+];
                 let prepared = texts.map(|(kind, text)| prepare(session, keyspace, kind, text));
                 let mut prepared = try_join_all(prepared).await?.into_iter();
                 Ok(Self {
@@ -164,7 +166,7 @@ statements! {
 
 /// How a statement may be sent.
 #[derive(Clone, Copy)]
-enum Kind {
+enum StatementKind {
     /// At QUORUM, retried if necessary: reads, and writes that carry their stamp.
     Idempotent,
     /// A read that sees every earlier conditional write.
@@ -178,22 +180,22 @@ enum Kind {
 async fn prepare(
     session: &Session,
     keyspace: &Keyspace,
-    kind: Kind,
+    kind: StatementKind,
     text: &str,
 ) -> Result<PreparedStatement, PrepareError> {
     let mut prepared = session.prepare(keyspace.fill(text)).await?;
     prepared.set_page_size(PAGE_ROWS);
     match kind {
-        Kind::Idempotent => prepared.set_is_idempotent(true),
-        Kind::Serial => {
+        StatementKind::Idempotent => prepared.set_is_idempotent(true),
+        StatementKind::Serial => {
             prepared.set_consistency(Consistency::Serial);
             prepared.set_request_timeout(Some(LEASE_TIMEOUT));
         }
-        Kind::Local => {
+        StatementKind::Local => {
             prepared.set_consistency(Consistency::One);
             prepared.set_is_idempotent(true);
         }
-        Kind::Conditional => prepared.set_request_timeout(Some(LEASE_TIMEOUT)),
+        StatementKind::Conditional => prepared.set_request_timeout(Some(LEASE_TIMEOUT)),
     }
     Ok(prepared)
 }

@@ -105,8 +105,8 @@ fn item_id(text: &str) -> Result<ItemId, Malformed> {
 }
 
 /// Head and body of a value.
-pub(super) fn split_value(value: &[u8]) -> Result<(Head, Reader<'_>), Malformed> {
-    let mut reader = Reader(value);
+pub(super) fn split_value(value: &[u8]) -> Result<(Head, RowReader<'_>), Malformed> {
+    let mut reader = RowReader(value);
     let stamp = Stamp::stored(reader.i64()?);
     let deleted = match reader.u8()? {
         MARKER => true,
@@ -301,9 +301,9 @@ impl Writer {
 }
 
 /// Decodes what [`Writer`] wrote.
-pub(super) struct Reader<'a>(&'a [u8]);
+pub(super) struct RowReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> RowReader<'a> {
     /// A domain's row, given its key.
     pub(super) fn domain(mut self, key: &[u8]) -> Result<DomainRow, Malformed> {
         let name = split_key(key)?.0;

@@ -40,7 +40,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::store::damage::{self, Damage};
 use crate::store::{OpenError, sound};
 use encoding::{
-    Malformed, Reader, end_of, feature_key, id_of, key, log_id, said_id, split_key, split_value,
+    Malformed, RowReader, end_of, feature_key, id_of, key, log_id, said_id, split_key, split_value,
 };
 use failure::{Trouble, guarded};
 use kindred_domain::keys::{KeyRow, KeyStore};
@@ -54,7 +54,7 @@ pub(crate) use opening::FILE;
 use opening::{
     builder, create, features_of, lock, make_directory, purge_markers, read_meta, remember,
 };
-use tables::{Kind, LEASES_NAME};
+use tables::{LEASES_NAME, StampedTable};
 use upgrade::upgrade;
 use writer::{Command, Opener, Shared, StoreWriter};
 
@@ -63,7 +63,7 @@ const WAITING: usize = 64;
 /// Reads at a time.
 const READERS: usize = 16;
 /// Decodes a row, given its key.
-type Decode<T> = fn(&[u8], Reader<'_>) -> Result<T, Malformed>;
+type Decode<T> = fn(&[u8], RowReader<'_>) -> Result<T, Malformed>;
 
 /// A row, given its key; `None`: it was deleted.
 fn decoded<T>(key: &[u8], value: &[u8], decode: Decode<T>) -> Result<Option<T>, Malformed> {
@@ -250,7 +250,7 @@ impl EmbeddedStore {
     /// Rows of a domain, given the keys for an empty id and for the first id.
     async fn scan<T: Send + 'static>(
         &self,
-        (domain, kind): (&DomainName, Kind),
+        (domain, kind): (&DomainName, StampedTable),
         before: Vec<u8>,
         from: Option<&ItemId>,
         limit: usize,
@@ -292,7 +292,7 @@ impl EmbeddedStore {
 
     async fn get<T: Send + 'static>(
         &self,
-        (domain, kind): (&DomainName, Kind),
+        (domain, kind): (&DomainName, StampedTable),
         keys: Vec<Vec<u8>>,
         decode: Decode<T>,
     ) -> Result<Vec<Option<T>>, StoreError> {
@@ -317,7 +317,7 @@ impl EmbeddedStore {
 
     async fn get_one<T: Send + 'static>(
         &self,
-        of: (&DomainName, Kind),
+        of: (&DomainName, StampedTable),
         key: Vec<u8>,
         decode: Decode<T>,
     ) -> Result<Option<T>, StoreError> {
@@ -511,7 +511,7 @@ impl Store for EmbeddedStore {
 
     async fn domains(&self) -> Result<Vec<DomainRow>, StoreError> {
         let read = self.read(|transaction| {
-            let table = transaction.open_table(Kind::Domains.definition())?;
+            let table = transaction.open_table(StampedTable::Domains.definition())?;
             let mut rows = Vec::new();
             for entry in table.iter()? {
                 let (key, value) = entry?;
@@ -535,7 +535,7 @@ impl Store for EmbeddedStore {
     async fn domain(&self, domain: &DomainName) -> Result<Option<DomainRow>, StoreError> {
         let key = key(domain, "");
         let read = self.read(move |transaction| {
-            let table = transaction.open_table(Kind::Domains.definition())?;
+            let table = transaction.open_table(StampedTable::Domains.definition())?;
             Ok(match table.get(&*key)? {
                 None => Ok(None),
                 Some(value) => decoded(&key, value.value(), |key, r| r.domain(key)),
@@ -545,7 +545,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn settings(&self, domain: &DomainName) -> Result<Option<SettingsRow>, StoreError> {
-        let of = (domain, Kind::Settings);
+        let of = (domain, StampedTable::Settings);
         self.get_one(of, key(domain, ""), |_, r| r.settings()).await
     }
 
@@ -556,7 +556,7 @@ impl Store for EmbeddedStore {
         most: usize,
     ) -> Result<Vec<LogEntry>, StoreError> {
         let from = ItemId::new(&log_id(after.saturating_add(1))).ok();
-        let of = (domain, Kind::Log);
+        let of = (domain, StampedTable::Log);
         let page = self.scan(of, key(domain, ""), from.as_ref(), most, |_, r| r.log());
         Ok(page.await?.rows)
     }
@@ -567,7 +567,7 @@ impl Store for EmbeddedStore {
         from: Option<&ItemId>,
         limit: usize,
     ) -> Result<Page<ItemRow>, StoreError> {
-        let of = (domain, Kind::Items);
+        let of = (domain, StampedTable::Items);
         self.scan(of, key(domain, ""), from, limit, |key, r| r.item(key))
             .await
     }
@@ -584,7 +584,7 @@ impl Store for EmbeddedStore {
         limit: usize,
     ) -> Result<Page<FeatureRow>, StoreError> {
         let before = feature_key(domain.as_str(), model, "");
-        let of = (domain, Kind::Features);
+        let of = (domain, StampedTable::Features);
         self.scan(of, before, from, limit, |key, r| r.feature(key))
             .await
     }
@@ -596,16 +596,16 @@ impl Store for EmbeddedStore {
         limit: usize,
     ) -> Result<Page<ItemId>, StoreError> {
         // A damaged list counts as existing, so that it is rewritten with the others.
-        let of = (domain, Kind::Lists);
+        let of = (domain, StampedTable::Lists);
         self.scan(of, key(domain, ""), from, limit, |key, _| id_of(key))
             .await
     }
 
     async fn beside(&self, domain: &DomainName, model: &ModelName) -> Result<Beside, StoreError> {
         let key = feature_key(domain.as_str(), model, "");
-        let of = (domain, Kind::Models);
+        let of = (domain, StampedTable::Models);
         let row = self.get_one(of, key.clone(), |_, r| r.beside()).await?;
-        let of = (domain, Kind::ModelHabits);
+        let of = (domain, StampedTable::ModelHabits);
         let habits = self.get_one(of, key, |_, r| r.habits()).await?;
         let habits = habits.unwrap_or_default();
         Ok(Beside { row, habits })
@@ -619,7 +619,7 @@ impl Store for EmbeddedStore {
         limit: usize,
     ) -> Result<Page<ItemId>, StoreError> {
         let before = feature_key(domain.as_str(), model, "");
-        let of = (domain, Kind::ModelLists);
+        let of = (domain, StampedTable::ModelLists);
         self.scan(of, before, from, limit, |key, _| id_of(key))
             .await
     }
@@ -631,7 +631,7 @@ impl Store for EmbeddedStore {
         id: &ItemId,
     ) -> Result<Option<ListRow>, StoreError> {
         let key = feature_key(domain.as_str(), model, id.as_str());
-        let of = (domain, Kind::ModelLists);
+        let of = (domain, StampedTable::ModelLists);
         self.get_one(of, key, |key, r| r.list(key)).await
     }
 
@@ -641,7 +641,7 @@ impl Store for EmbeddedStore {
         ids: &[ItemId],
     ) -> Result<Vec<Option<ItemRow>>, StoreError> {
         let keys = ids.iter().map(|id| key(domain, id.as_str())).collect();
-        let of = (domain, Kind::Items);
+        let of = (domain, StampedTable::Items);
         self.get(of, keys, |key, r| r.item(key)).await
     }
 
@@ -651,7 +651,7 @@ impl Store for EmbeddedStore {
         ids: &[ItemId],
     ) -> Result<Vec<Option<Content>>, StoreError> {
         let keys = ids.iter().map(|id| key(domain, id.as_str())).collect();
-        let of = (domain, Kind::Contents);
+        let of = (domain, StampedTable::Contents);
         self.get(of, keys, |_, r| r.content()).await
     }
 
@@ -662,13 +662,13 @@ impl Store for EmbeddedStore {
         id: &ItemId,
     ) -> Result<Option<FeatureStamp>, StoreError> {
         let key = feature_key(domain.as_str(), model, id.as_str());
-        let of = (domain, Kind::Features);
+        let of = (domain, StampedTable::Features);
         self.get_one(of, key, |key, r| r.feature_of(key)).await
     }
 
     async fn list(&self, domain: &DomainName, id: &ItemId) -> Result<Option<ListRow>, StoreError> {
         let key = key(domain, id.as_str());
-        let of = (domain, Kind::Lists);
+        let of = (domain, StampedTable::Lists);
         self.get_one(of, key, |key, r| r.list(key)).await
     }
 
@@ -682,7 +682,10 @@ impl Store for EmbeddedStore {
 
     /// A write that lost to a higher stamp does not count.
     fn rows_written(&self) -> Vec<(&'static str, u64)> {
-        let names = Kind::ALL.map(Kind::name).into_iter().chain([LEASES_NAME]);
+        let names = StampedTable::ALL
+            .map(StampedTable::name)
+            .into_iter()
+            .chain([LEASES_NAME]);
         names.zip(self.shared.rows_written()).collect()
     }
 }

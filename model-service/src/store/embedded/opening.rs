@@ -13,7 +13,7 @@ use redb::{Database, ReadableDatabase, ReadableTable};
 use super::Identity;
 use super::encoding::{end_of, feature_key, split_key, split_value};
 use super::failure::Trouble;
-use super::tables::{Kind, META, Tables};
+use super::tables::{META, StampedTable, Tables};
 use super::writer::{GROUP, last_group};
 use crate::store::{OpenError, first_model};
 
@@ -236,8 +236,8 @@ pub(super) fn remember(database: &Database, models: &[ModelInputs]) -> Result<()
 /// Number of features of a model, over all domains.
 pub(super) fn features_of(database: &Database, model: &ModelName) -> Result<u64, Trouble> {
     let transaction = database.begin_read()?;
-    let domains = transaction.open_table(Kind::Domains.definition())?;
-    let features = transaction.open_table(Kind::Features.definition())?;
+    let domains = transaction.open_table(StampedTable::Domains.definition())?;
+    let features = transaction.open_table(StampedTable::Features.definition())?;
     let mut count = 0;
     for domain in domains.iter()? {
         let (key, _) = domain?;

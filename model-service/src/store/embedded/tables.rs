@@ -33,7 +33,7 @@ pub(super) const KEYS: TableDefinition<'static, &'static str, Bytes> =
 
 /// A table of rows in which the last write wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum StampedTable {
     Domains,
     Items,
     Contents,
@@ -51,7 +51,7 @@ pub(super) enum Kind {
     Log,
 }
 
-impl Kind {
+impl StampedTable {
     pub(super) const ALL: [Self; 10] = [
         Self::Domains,
         Self::Items,
@@ -93,8 +93,8 @@ impl Kind {
 /// Name of the table of lease rows, as in the contract.
 pub(super) const LEASES_NAME: &str = "partitions";
 
-/// Rows written by a group, by table: [`Kind::ALL`], then the leases.
-pub(super) type RowCounts = [u64; Kind::ALL.len() + 1];
+/// Rows written by a group, by table: [`StampedTable::ALL`], then the leases.
+pub(super) type RowCounts = [u64; StampedTable::ALL.len() + 1];
 
 /// The lease row of a partition.
 pub(super) fn lease(
@@ -131,7 +131,7 @@ pub(super) fn keys(transaction: &ReadTransaction) -> Result<Vec<KeyRow>, Trouble
 pub(super) struct Tables<'t> {
     /// The models that this program knows.
     models: &'t [ModelName],
-    rows: [Table<'t, Bytes, Bytes>; Kind::ALL.len()],
+    rows: [Table<'t, Bytes, Bytes>; StampedTable::ALL.len()],
     leases: Table<'t, u16, Bytes>,
     markers: Table<'t, Bytes, ()>,
     keys: Table<'t, &'static str, Bytes>,
@@ -150,7 +150,7 @@ impl<'t> Tables<'t> {
         transaction: &'t WriteTransaction,
         models: &'t [ModelName],
     ) -> Result<Self, Trouble> {
-        let rows = Kind::ALL.map(|kind| transaction.open_table(kind.definition()));
+        let rows = StampedTable::ALL.map(|kind| transaction.open_table(kind.definition()));
         let [a, b, c, d, e, f, g, h, i, j] = rows;
         Ok(Self {
             models,
@@ -198,7 +198,7 @@ impl<'t> Tables<'t> {
         }
         self.buffer.lease(wanted);
         self.leases.insert(partition.0, self.buffer.bytes())?;
-        self.written[Kind::ALL.len()] += 1;
+        self.written[StampedTable::ALL.len()] += 1;
         Ok(Cas::Applied)
     }
 
@@ -228,69 +228,71 @@ impl<'t> Tables<'t> {
             match write {
                 Write::Domain(row) => {
                     self.buffer.domain(stamp, row);
-                    self.put_row(Kind::Domains, &key(domain, ""), stamp)?;
+                    self.put_row(StampedTable::Domains, &key(domain, ""), stamp)?;
                 }
-                Write::PurgeDomain => self.delete(Kind::Domains, &key(domain, ""), stamp)?,
+                Write::PurgeDomain => {
+                    self.delete(StampedTable::Domains, &key(domain, ""), stamp)?
+                }
                 Write::Settings(row) => {
                     self.buffer.settings(stamp, row);
-                    self.put_row(Kind::Settings, &key(domain, ""), stamp)?;
+                    self.put_row(StampedTable::Settings, &key(domain, ""), stamp)?;
                 }
                 Write::Item(row) => {
                     self.buffer.item(stamp, row);
-                    self.put_row(Kind::Items, &of(&row.id), stamp)?;
+                    self.put_row(StampedTable::Items, &of(&row.id), stamp)?;
                 }
                 Write::Content(id, content) => {
                     self.buffer.content(stamp, content);
-                    self.put_row(Kind::Contents, &of(id), stamp)?;
+                    self.put_row(StampedTable::Contents, &of(id), stamp)?;
                 }
                 Write::Feature(row) => {
                     self.buffer.feature(stamp, row);
                     let key = feature_key(domain.as_str(), &row.space.model(), row.id.as_str());
-                    self.put_row(Kind::Features, &key, stamp)?;
+                    self.put_row(StampedTable::Features, &key, stamp)?;
                 }
                 Write::List(row) => {
                     self.buffer.list(stamp, row);
-                    self.put_row(Kind::Lists, &of(&row.id), stamp)?;
+                    self.put_row(StampedTable::Lists, &of(&row.id), stamp)?;
                 }
-                Write::PurgeItem(id) => self.delete(Kind::Items, &of(id), stamp)?,
-                Write::DeleteContent(id) => self.delete(Kind::Contents, &of(id), stamp)?,
+                Write::PurgeItem(id) => self.delete(StampedTable::Items, &of(id), stamp)?,
+                Write::DeleteContent(id) => self.delete(StampedTable::Contents, &of(id), stamp)?,
                 Write::DeleteFeatures(id) => {
                     for model in self.models {
                         let key = feature_key(domain.as_str(), model, id.as_str());
-                        self.delete(Kind::Features, &key, stamp)?;
+                        self.delete(StampedTable::Features, &key, stamp)?;
                     }
                 }
-                Write::DeleteList(id) => self.delete(Kind::Lists, &of(id), stamp)?,
+                Write::DeleteList(id) => self.delete(StampedTable::Lists, &of(id), stamp)?,
                 Write::DeleteFeature(model, id) => {
                     let key = feature_key(domain.as_str(), model, id.as_str());
-                    self.delete(Kind::Features, &key, stamp)?;
+                    self.delete(StampedTable::Features, &key, stamp)?;
                 }
                 Write::Beside(model, row) => {
                     self.buffer.beside(stamp, row);
                     let key = feature_key(domain.as_str(), model, "");
-                    self.put_row(Kind::Models, &key, stamp)?;
+                    self.put_row(StampedTable::Models, &key, stamp)?;
                 }
                 Write::BesideHabits(model, habits) => {
                     self.buffer.habits(stamp, habits);
                     let key = feature_key(domain.as_str(), model, "");
-                    self.put_row(Kind::ModelHabits, &key, stamp)?;
+                    self.put_row(StampedTable::ModelHabits, &key, stamp)?;
                 }
                 Write::BesideList(model, row) => {
                     self.buffer.list(stamp, row);
                     let key = feature_key(domain.as_str(), model, row.id.as_str());
-                    self.put_row(Kind::ModelLists, &key, stamp)?;
+                    self.put_row(StampedTable::ModelLists, &key, stamp)?;
                 }
                 Write::DeleteBesideList(model, id) => {
                     let key = feature_key(domain.as_str(), model, id.as_str());
-                    self.delete(Kind::ModelLists, &key, stamp)?;
+                    self.delete(StampedTable::ModelLists, &key, stamp)?;
                 }
                 Write::Log(entry) => {
                     self.buffer.log(stamp, entry);
-                    self.put_row(Kind::Log, &log_key(domain, entry.number), stamp)?;
+                    self.put_row(StampedTable::Log, &log_key(domain, entry.number), stamp)?;
                 }
                 Write::TrimLog(floor) => {
                     let range = key(domain, "")..log_key(domain, *floor);
-                    self.sweep_range(Kind::Log, range, stamp, usize::MAX)?;
+                    self.sweep_range(StampedTable::Log, range, stamp, usize::MAX)?;
                 }
             }
         }
@@ -308,15 +310,15 @@ impl<'t> Tables<'t> {
     ) -> Result<bool, Trouble> {
         let first = key(domain, "");
         let kinds = [
-            Kind::Lists,
-            Kind::ModelLists,
-            Kind::Items,
-            Kind::Contents,
-            Kind::Features,
-            Kind::ModelHabits,
-            Kind::Models,
-            Kind::Log,
-            Kind::Settings,
+            StampedTable::Lists,
+            StampedTable::ModelLists,
+            StampedTable::Items,
+            StampedTable::Contents,
+            StampedTable::Features,
+            StampedTable::ModelHabits,
+            StampedTable::Models,
+            StampedTable::Log,
+            StampedTable::Settings,
         ];
         let ranges = kinds.map(|kind| (kind, first.clone())).into();
         let left = self.sweep_ranges(ranges, stamp, most)?;
@@ -337,13 +339,13 @@ impl<'t> Tables<'t> {
         most: usize,
     ) -> Result<bool, Trouble> {
         let key = |model: &ModelName| feature_key(domain.as_str(), model, "");
-        let mut ranges = vec![(Kind::ModelLists, key(&swept.name))];
+        let mut ranges = vec![(StampedTable::ModelLists, key(&swept.name))];
         if let Some(kind) = &swept.features {
-            ranges.push((Kind::Features, key(kind)));
+            ranges.push((StampedTable::Features, key(kind)));
         }
         if swept.wholly {
-            ranges.push((Kind::ModelHabits, key(&swept.name)));
-            ranges.push((Kind::Models, key(&swept.name)));
+            ranges.push((StampedTable::ModelHabits, key(&swept.name)));
+            ranges.push((StampedTable::Models, key(&swept.name)));
         }
         Ok(self.sweep_ranges(ranges, stamp, most)? > 0)
     }
@@ -352,7 +354,7 @@ impl<'t> Tables<'t> {
     /// could have removed. 0: some may be left.
     fn sweep_ranges(
         &mut self,
-        ranges: Vec<(Kind, Vec<u8>)>,
+        ranges: Vec<(StampedTable, Vec<u8>)>,
         stamp: Stamp,
         most: usize,
     ) -> Result<usize, Trouble> {
@@ -370,7 +372,7 @@ impl<'t> Tables<'t> {
     /// The same for one range of keys; returns how many it removed.
     fn sweep_range(
         &mut self,
-        kind: Kind,
+        kind: StampedTable,
         keys: Range<Vec<u8>>,
         stamp: Stamp,
         most: usize,
@@ -397,12 +399,12 @@ impl<'t> Tables<'t> {
         Ok(old.len())
     }
 
-    fn put_row(&mut self, kind: Kind, key: &[u8], stamp: Stamp) -> Result<(), Trouble> {
+    fn put_row(&mut self, kind: StampedTable, key: &[u8], stamp: Stamp) -> Result<(), Trouble> {
         let deleted = false;
         self.put(kind, key, Head { stamp, deleted })
     }
 
-    fn delete(&mut self, kind: Kind, key: &[u8], stamp: Stamp) -> Result<(), Trouble> {
+    fn delete(&mut self, kind: StampedTable, key: &[u8], stamp: Stamp) -> Result<(), Trouble> {
         self.buffer.marker(stamp);
         let deleted = true;
         self.put(kind, key, Head { stamp, deleted })
@@ -410,7 +412,7 @@ impl<'t> Tables<'t> {
 
     /// Stores the buffer's value under a key unless the existing value has a higher stamp. An equal
     /// stamp overwrites: only the same batch sent again has it. A damaged value has none.
-    fn put(&mut self, kind: Kind, key: &[u8], head: Head) -> Result<(), Trouble> {
+    fn put(&mut self, kind: StampedTable, key: &[u8], head: Head) -> Result<(), Trouble> {
         let old = match self.rows[kind as usize].get(key)? {
             Some(old) => split_value(old.value()).map(|(head, _)| head).ok(),
             None => None,
@@ -508,7 +510,7 @@ fn purge(
     Ok(old)
 }
 
-fn marker_key(kind: Kind, key: &[u8]) -> Vec<u8> {
+fn marker_key(kind: StampedTable, key: &[u8]) -> Vec<u8> {
     let mut marker = Vec::with_capacity(1 + key.len());
     marker.push(kind as u8);
     marker.extend_from_slice(key);

@@ -280,7 +280,7 @@ async fn old_markers_are_purged_when_it_is_opened() {
         store
             .shared
             .read(|t| {
-                let rows = t.open_table(Kind::Items.definition())?;
+                let rows = t.open_table(StampedTable::Items.definition())?;
                 Ok(redb::ReadableTableMetadata::len(&rows)?)
             })
             .unwrap()
@@ -459,7 +459,7 @@ async fn reads_alone_get_it_well_again() {
 }
 
 /// Overwrites rows without the store's knowledge.
-fn overwrite(dir: &Path, rows: &[(Kind, Vec<u8>, Vec<u8>)]) {
+fn overwrite(dir: &Path, rows: &[(StampedTable, Vec<u8>, Vec<u8>)]) {
     let database = builder().open(dir.join(FILE)).unwrap();
     let transaction = database.begin_write().unwrap();
     for (kind, key, value) in rows {
@@ -496,13 +496,17 @@ async fn bytes_that_are_no_row_fail_nobody_and_are_written_anew() {
         put(&*store, &good, 1, 0, rows(0, 3)).await.unwrap();
         drop(store);
         let feature = feature_key("bad", &identity().models[0].model, "a");
-        let kinds = [Kind::Items, Kind::Contents, Kind::Lists];
+        let kinds = [
+            StampedTable::Items,
+            StampedTable::Contents,
+            StampedTable::Lists,
+        ];
         let mut damaged: Vec<_> = kinds
             .map(|kind| (kind, key(&bad, "a"), damage.clone()))
             .into();
-        damaged.push((Kind::Features, feature, damage.clone()));
-        damaged.push((Kind::Settings, key(&bad, ""), damage.clone()));
-        damaged.push((Kind::Domains, key(&bad, ""), damage.clone()));
+        damaged.push((StampedTable::Features, feature, damage.clone()));
+        damaged.push((StampedTable::Settings, key(&bad, ""), damage.clone()));
+        damaged.push((StampedTable::Domains, key(&bad, ""), damage.clone()));
         overwrite(dir.path(), &damaged);
 
         let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
@@ -542,7 +546,7 @@ async fn a_damaged_row_of_a_domain_is_made_up_of_its_features() {
     drop(store);
     overwrite(
         dir.path(),
-        &[(Kind::Domains, key(&d, ""), b"short".to_vec())],
+        &[(StampedTable::Domains, key(&d, ""), b"short".to_vec())],
     );
     let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
     let row = store.domain(&d).await.unwrap().unwrap();
@@ -570,7 +574,7 @@ async fn a_stamp_that_no_owner_had_keeps_nothing_away() {
     assert_eq!(scan(&*store, &d, 9).await.0, [item("a", 1)]);
     drop(store);
     let never = value(i64::MAX, &[]);
-    overwrite(dir.path(), &[(Kind::Items, key(&d, "a"), never)]);
+    overwrite(dir.path(), &[(StampedTable::Items, key(&d, "a"), never)]);
     let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
     put(&*store, &d, 3, 8, all_rows("a", 4)).await.unwrap();
     assert_eq!(scan(&*store, &d, 9).await.0, [item("a", 4)]);
@@ -581,7 +585,11 @@ async fn damaged_rows_of_a_removed_domain_are_swept() {
     let dir = TempDir::new().unwrap();
     let d = domain("d");
     drop(EmbeddedStore::open(dir.path(), &identity()).unwrap());
-    let kinds = [Kind::Items, Kind::Contents, Kind::Lists];
+    let kinds = [
+        StampedTable::Items,
+        StampedTable::Contents,
+        StampedTable::Lists,
+    ];
     let damaged = kinds.map(|kind| (kind, key(&d, "a"), b"short".to_vec()));
     overwrite(dir.path(), &damaged);
     let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();

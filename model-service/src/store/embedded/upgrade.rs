@@ -9,7 +9,7 @@ use redb::{Database, ReadableDatabase, TableDefinition};
 use super::encoding::{feature_key, split_key, split_value};
 use super::failure::Trouble;
 use super::opening::{Meta, STORE_VERSION, VERSION};
-use super::tables::{Kind, MARKERS, META, Tables};
+use super::tables::{MARKERS, META, StampedTable, Tables};
 
 /// Features of version 1: the key has no model.
 const FEATURES_1: TableDefinition<'static, &'static [u8], &'static [u8]> =
@@ -43,7 +43,7 @@ pub(super) fn upgrade(database: &Database, found: &Meta) -> Result<(), Trouble> 
 /// Removes what an unfinished upgrade has copied: the old rows may have changed since.
 fn forget_unfinished(database: &Database) -> Result<(), Trouble> {
     let transaction = database.begin_write()?;
-    transaction.delete_table(Kind::Features.definition())?;
+    transaction.delete_table(StampedTable::Features.definition())?;
     Ok(transaction.commit()?)
 }
 
@@ -63,7 +63,7 @@ fn copy_features(
             Err(redb::TableError::TableDoesNotExist(_)) => return Ok((0, None)),
             Err(error) => return Err(error.into()),
         };
-        let mut new = transaction.open_table(Kind::Features.definition())?;
+        let mut new = transaction.open_table(StampedTable::Features.definition())?;
         for entry in old.range(from..)? {
             let (key, value) = entry?;
             if bytes >= step_bytes {
@@ -98,7 +98,7 @@ fn finish(database: &Database) -> Result<(), Trouble> {
     Tables::open(&transaction, &[])?;
     transaction.delete_table(FEATURES_1)?;
     {
-        let of_features = [Kind::Features as u8];
+        let of_features = [StampedTable::Features as u8];
         let mut markers = transaction.open_table(MARKERS)?;
         markers.retain(|marker, ()| !marker.starts_with(&of_features))?;
         let mut meta = transaction.open_table(META)?;
@@ -156,7 +156,9 @@ mod tests {
     fn make_first_version(database: &Database) {
         let transaction = database.begin_write().unwrap();
         {
-            let new = transaction.open_table(Kind::Features.definition()).unwrap();
+            let new = transaction
+                .open_table(StampedTable::Features.definition())
+                .unwrap();
             let mut old = transaction.open_table(FEATURES_1).unwrap();
             for entry in new.iter().unwrap() {
                 let (new_key, value) = entry.unwrap();
@@ -167,7 +169,7 @@ mod tests {
             }
             let mut markers = transaction.open_table(MARKERS).unwrap();
             markers.retain(|_, ()| false).unwrap();
-            let mut marker = vec![Kind::Features as u8];
+            let mut marker = vec![StampedTable::Features as u8];
             marker.extend(key(&domain("d"), "gone"));
             markers.insert(&*marker, ()).unwrap();
             let mut meta = transaction.open_table(META).unwrap();
@@ -178,10 +180,10 @@ mod tests {
                 .unwrap();
         }
         transaction
-            .delete_table(Kind::Features.definition())
+            .delete_table(StampedTable::Features.definition())
             .unwrap();
         transaction
-            .delete_table(Kind::Settings.definition())
+            .delete_table(StampedTable::Settings.definition())
             .unwrap();
         transaction.commit().unwrap();
     }

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::experiments::Change;
 use super::failure::{Trouble, guarded};
-use super::tables::{Kind, META, RowCounts, Tables};
+use super::tables::{META, RowCounts, StampedTable, Tables};
 use kindred_domain::keys::KeyRow;
 use kindred_domain::models::Swept;
 use kindred_domain::store::{Cas, Epoch, Lease, Partition, Stamp, StoreError, WriteBatch};
@@ -146,7 +146,7 @@ enum Done {
     Refused(StoreError),
 }
 
-enum State {
+enum DatabaseState {
     Open(Database),
     Closed(StoreError),
 }
@@ -155,10 +155,10 @@ enum State {
 pub(super) struct Shared {
     /// Readers lock it shared while they read (a page at most), and so does the writer while it
     /// commits; to close and reopen the database the writer waits for all of them.
-    state: RwLock<State>,
+    state: RwLock<DatabaseState>,
     /// A reader saw an error after which the database is unusable.
     suspect: AtomicBool,
-    rows: [AtomicU64; Kind::ALL.len() + 1],
+    rows: [AtomicU64; StampedTable::ALL.len() + 1],
     commits: AtomicU64,
     commit_nanos: AtomicU64,
     /// Why the last write failed, until one succeeds.
@@ -168,7 +168,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(database: Database) -> Self {
         Self {
-            state: RwLock::new(State::Open(database)),
+            state: RwLock::new(DatabaseState::Open(database)),
             suspect: AtomicBool::new(false),
             rows: Default::default(),
             commits: AtomicU64::new(0),
@@ -203,15 +203,15 @@ impl Shared {
     /// Closes the database for good.
     #[cfg(test)]
     pub(super) fn close(&self, error: StoreError) {
-        self.replace(State::Closed(error));
+        self.replace(DatabaseState::Closed(error));
     }
 
     /// A poisoned lock is used all the same: the state is always replaced as a whole.
-    fn state(&self) -> RwLockReadGuard<'_, State> {
+    fn state(&self) -> RwLockReadGuard<'_, DatabaseState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn replace(&self, state: State) {
+    fn replace(&self, state: DatabaseState) {
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
@@ -221,8 +221,8 @@ impl Shared {
         work: impl FnOnce(&ReadTransaction) -> Result<T, Trouble>,
     ) -> Result<T, StoreError> {
         let result = guarded(|| match &*self.state() {
-            State::Open(database) => work(&database.begin_read()?),
-            State::Closed(error) => Err(Trouble::Store(error.clone())),
+            DatabaseState::Open(database) => work(&database.begin_read()?),
+            DatabaseState::Closed(error) => Err(Trouble::Store(error.clone())),
         });
         result.map_err(|trouble| {
             if trouble.wants_reopening() {
@@ -234,7 +234,7 @@ impl Shared {
 
     /// Whether the writer should be sent [`Command::Mend`].
     pub(super) fn is_unwell(&self) -> bool {
-        self.suspect.load(Ordering::Acquire) || matches!(*self.state(), State::Closed(_))
+        self.suspect.load(Ordering::Acquire) || matches!(*self.state(), DatabaseState::Closed(_))
     }
 }
 
@@ -280,7 +280,7 @@ impl StoreWriter {
             }
             self.serve(group);
         }
-        let closed = State::Closed(StoreError::Away("the store is closed".to_string()));
+        let closed = DatabaseState::Closed(StoreError::Away("the store is closed".to_string()));
         self.shared.replace(closed);
     }
 
@@ -297,11 +297,11 @@ impl StoreWriter {
         let mut committing = false;
         let started = Instant::now();
         let result = guarded(|| match &*self.shared.state() {
-            State::Open(database) => {
+            DatabaseState::Open(database) => {
                 let number = self.group + 1;
                 transact(database, &self.models, number, &group, &mut committing)
             }
-            State::Closed(error) => Err(Trouble::Store(error.clone())),
+            DatabaseState::Closed(error) => Err(Trouble::Store(error.clone())),
         });
         match result {
             Ok((done, written)) => {
@@ -359,7 +359,7 @@ impl StoreWriter {
     /// Closes and reopens the database, unless that was tried just now or needs a person. `because`
     /// is the error for readers and writers until it works.
     fn mend(&mut self, because: StoreError) {
-        if let State::Closed(StoreError::Damaged(_)) = *self.shared.state() {
+        if let DatabaseState::Closed(StoreError::Damaged(_)) = *self.shared.state() {
             return;
         }
         let too_soon = self
@@ -370,19 +370,19 @@ impl StoreWriter {
         }
         // Closing a failed database may fail, too; it is gone either way.
         let _ = guarded(|| {
-            self.shared.replace(State::Closed(because));
+            self.shared.replace(DatabaseState::Closed(because));
             Ok(())
         });
         self.shared.suspect.store(false, Ordering::Release);
         let state = match guarded(|| (self.open)()) {
             Ok(database) => {
                 tracing::info!("store.reopened");
-                State::Open(database)
+                DatabaseState::Open(database)
             }
             Err(trouble) => {
                 let error = trouble.into_store_error();
                 tracing::error!(%error, "store.not_reopened");
-                State::Closed(error)
+                DatabaseState::Closed(error)
             }
         };
         self.shared.replace(state);

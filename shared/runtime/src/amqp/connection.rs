@@ -30,7 +30,7 @@ const HEARTBEAT_S: u16 = 5;
 
 /// An address that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("amqp_url cannot be read: {0}; it is like amqp://user:password@host:5672/%2f")]
+#[error("amqp_url is invalid: {0}; expected an address such as amqp://user:password@host:5672/%2f")]
 pub struct AddressError(String);
 
 /// A failed request to the broker.
@@ -97,7 +97,7 @@ fn words(error: &lapin::Error) -> String {
                 "; give the user the permissions of deploy/rabbitmq/README.md"
             }
             AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => {
-                "; it was declared otherwise before: delete it when it is empty, and start again"
+                "; it exists with other arguments: delete it when it is empty, and start again"
             }
             _ => "",
         },

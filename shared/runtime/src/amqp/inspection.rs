@@ -129,7 +129,7 @@ async fn exchange(
     let presence = presence(declare(true).await);
     let arguments = match presence {
         Presence::There => compared(declare(false).await),
-        _ => Arguments::Unknown("it is not there".to_owned()),
+        _ => Arguments::Unknown("it does not exist".to_owned()),
     };
     shut(&channel).await;
     Ok(Inspected {
@@ -168,7 +168,7 @@ async fn queue(
             let compare = within("comparing a queue", REQUEST_DEADLINE, declaring).await;
             compared(compare.map(|_| ()))
         }
-        _ => Arguments::Unknown("it is not there".to_owned()),
+        _ => Arguments::Unknown("it does not exist".to_owned()),
     };
     shut(&channel).await;
     Ok(Inspected {

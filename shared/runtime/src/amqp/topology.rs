@@ -123,13 +123,13 @@ impl Names {
         self.name("domains")
     }
 
-    /// Topic exchange, routing key = domain: what readers did is published here.
+    /// Topic exchange, routing key = domain: feedback is published here.
     pub fn feedback(&self) -> ShortString {
         self.name("feedback")
     }
 
-    /// The queue of what readers did, of all domains: any model service reads it, and sends what is in it on to the
-    /// owners of the domains.
+    /// The queue of feedback of all domains. Any model service reads it, and forwards feedback to the owners of the
+    /// domains.
     pub fn feedback_queue(&self) -> ShortString {
         self.name("feedback.in")
     }
@@ -443,7 +443,7 @@ pub(super) async fn unbind_items(
     within("unbinding a queue", REQUEST_DEADLINE, unbinding).await
 }
 
-/// Like [`items_last`], of what readers did.
+/// Like [`items_last`], for feedback.
 async fn feedback_last(channel: &Channel, names: &Names) -> Result<(), AmqpError> {
     let options = ExchangeDeclareOptions {
         durable: true,

@@ -24,7 +24,7 @@ section! {
         show: |list| list.join(","),
     }
 
-    /// Keyspace of the tables; made if it is not there.
+    /// Keyspace of the tables; created if it does not exist.
     cql_keyspace: String = "kindred" {
         roles: CLUSTERED,
         expects: "1 to 48 lower case letters, digits and underscores, a letter first",
@@ -32,8 +32,8 @@ section! {
         show: String::clone,
     }
 
-    /// Replication factor of a keyspace that is made; 3 or more keeps what is acknowledged when a
-    /// node is lost.
+    /// Replication factor of a keyspace that Kindred creates; with 3 or more, no acknowledged write is
+    /// lost with a node.
     cql_replication: u8 = "1" {
         roles: OWNING,
         expects: "a whole number of 1 to 99",

@@ -90,7 +90,7 @@ section! {
     }
 
     /// Address and port on which the compute worker answers /healthz, /readyz and /metrics;
-    /// empty: it listens nowhere.
+    /// empty: none.
     worker_listen: Option<SocketAddr> = "" {
         roles: &[ComputeWorker],
         expects: "an IP address and a port, such as 127.0.0.1:8081, or nothing",

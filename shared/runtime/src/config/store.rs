@@ -10,7 +10,7 @@ section! {
     /// The embedded store.
     struct Store;
 
-    /// Directory of the embedded store; made if it is not there.
+    /// Directory of the embedded store; created if it does not exist.
     data_dir: PathBuf = "./kindred-data" {
         roles: &[Standalone],
         expects: "a path",

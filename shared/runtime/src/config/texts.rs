@@ -12,7 +12,7 @@ section! {
     /// Languages and their word vectors.
     struct Texts;
 
-    /// Languages that are told apart: all that detection knows.
+    /// Languages that are distinguished; the default is all that detection knows.
     languages: Vec<String> = "en,de,fr,es,it,pt,nl,sv,\
         af,ak,am,ar,az,be,bg,bn,ca,cs,cy,da,el,eo,et,fa,fi,gu,he,hi,hr,hu,hy,id,ja,jv,ka,km,kn,ko,la,lt,\
         lv,mk,ml,mr,my,ne,no,or,pa,pl,ro,ru,si,sk,sl,sn,sr,ta,te,th,tk,tl,tr,uk,ur,uz,vi,yi,zh,zu" {

@@ -101,7 +101,7 @@ struct Header {
 
 impl Header {
     fn parse(text: &str) -> Result<Self, VectorsError> {
-        let mut reader = Reader { rest: text };
+        let mut reader = LiteralParser { rest: text };
         let (mut descr, mut fortran_order, mut shape) = (None, None, None);
         reader.expect("{")?;
         while !reader.take("}") {
@@ -134,11 +134,11 @@ impl Header {
 }
 
 /// Parses Python literals.
-struct Reader<'a> {
+struct LiteralParser<'a> {
     rest: &'a str,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> LiteralParser<'a> {
     fn refuse(&self, why: &str) -> VectorsError {
         let near: String = self.rest.chars().take(24).collect();
         VectorsError::Header(format!("{why}, before {near:?}"))
