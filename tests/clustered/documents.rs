@@ -135,7 +135,8 @@ fn operations_on_a_cluster_work_as_documented() {
         statements.extend(document.of("sql").map(|block| block.text.clone()));
         for block in document.of("sh") {
             let found = commands(&block.text).into_iter();
-            let found = found.filter(|one| one.words[0].ends_with("cqlsh"));
+            let is_cqlsh = |word: &String| word.ends_with("cqlsh");
+            let found = found.filter(|one| one.words.first().is_some_and(is_cqlsh));
             statements.extend(found.filter_map(|one| one.words.last().cloned()));
         }
     }
