@@ -45,6 +45,7 @@ pub struct WriteBatch {
 
 /// One row to write.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // settings are in few writes, items in most
 pub enum Write {
     /// The domain's row: its registration, dirty mark and counts.
     Domain(DomainRow),

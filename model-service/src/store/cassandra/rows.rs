@@ -35,6 +35,7 @@ pub(super) struct RowChange {
 }
 
 /// The new content of a row.
+#[allow(clippy::large_enum_variant)] // settings are in few changes, items in most
 pub(super) enum Change {
     /// The row, and the domain's number of buckets.
     Domain(DomainRow, i16),

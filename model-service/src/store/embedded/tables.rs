@@ -231,7 +231,7 @@ impl<'t> Tables<'t> {
                     self.put_row(StampedTable::Domains, &key(domain, ""), stamp)?;
                 }
                 Write::PurgeDomain => {
-                    self.delete(StampedTable::Domains, &key(domain, ""), stamp)?
+                    self.delete(StampedTable::Domains, &key(domain, ""), stamp)?;
                 }
                 Write::Settings(row) => {
                     self.buffer.settings(stamp, row);

@@ -129,7 +129,7 @@ fn a_request_that_comes_again_or_changes_nothing_makes_no_entry() {
         1
     );
     let delete = Modelled {
-        domain: domain.clone(),
+        domain,
         request: "delete".to_owned(),
         name: ModelName::new("words-1").unwrap(),
         change: ModelChange::Delete,
