@@ -42,7 +42,10 @@ pub const REMOVAL_POINTS: &[&str] = &[
     "after-removed",
 ];
 
-/// Passes a point of [`POINTS`], [`LOADING_POINTS`] or [`REMOVAL_POINTS`].
+/// Points that a domain passes when an entry of its log is copied from the row of its settings.
+pub const LOG_POINTS: &[&str] = &["before-log", "after-log"];
+
+/// Passes a point of [`POINTS`], [`LOADING_POINTS`], [`REMOVAL_POINTS`] or [`LOG_POINTS`].
 #[cfg(debug_assertions)]
 pub fn point(name: &'static str) {
     use std::sync::LazyLock;
@@ -53,7 +56,7 @@ pub fn point(name: &'static str) {
         let (name, times) = asked.split_once(':').unwrap_or((&asked, "1"));
         Some((name.to_owned(), AtomicI64::new(times.parse().ok()?)))
     });
-    let lists = [POINTS, LOADING_POINTS, REMOVAL_POINTS];
+    let lists = [POINTS, LOADING_POINTS, REMOVAL_POINTS, LOG_POINTS];
     let is_listed = lists.iter().any(|points| points.contains(&name));
     debug_assert!(is_listed, "{name} is not listed");
     if let Some((asked, left)) = &*ASKED

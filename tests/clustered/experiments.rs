@@ -113,7 +113,11 @@ fn every_instance_goes_by_an_experiment_and_an_event_counts_once_whoever_dies() 
     let (_connection, mut listener) = wait(listen(&url, DOMAIN)).expect("a listener");
     let at = path::experiment(DOMAIN, "fewer");
     let body = json!({"arms": [{"name": "all", "share": 0.5}, {"name": "fewer", "share": 0.5, "defaults": {"limit": 1}}]});
-    other.client().put(&at, &body.to_string()).with_status(201);
+    // What the broker has taken may not be registered yet.
+    wait_for("the experiment is begun", SOON, || {
+        let answer = other.client().put(&at, &body.to_string());
+        (answer.status == 201).then_some(()).ok_or(answer.body)
+    });
     for service in [&owner, &other] {
         arm(service, 0, KNOWN);
     }

@@ -109,7 +109,7 @@ fn status(port: u16, method: &str, path: &str, headers: &[(&str, &str)], body: &
 
 /// The first key of all, made where the data is.
 #[track_caller]
-fn first_key(cluster: &Cluster) -> String {
+pub(super) fn first_key(cluster: &Cluster) -> String {
     let mut command = kindred(cluster.directory());
     cluster.database_environment(&mut command, cluster.database.admin());
     let made = command
@@ -125,7 +125,7 @@ fn first_key(cluster: &Cluster) -> String {
     secret.trim_end().to_owned()
 }
 
-fn instance(cluster_key: &str, more: &[(&'static str, String)]) -> How {
+pub(super) fn instance(cluster_key: &str, more: &[(&'static str, String)]) -> How {
     let mut how = How {
         more: vec![("KINDRED_CLUSTER_KEY", cluster_key.to_owned())],
         ..How::default()

@@ -34,6 +34,7 @@ mod fresh;
 mod ground;
 mod keys;
 mod kills;
+mod log;
 mod models;
 mod no_worker;
 mod notifications;

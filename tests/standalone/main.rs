@@ -28,6 +28,7 @@ mod habits;
 mod imports;
 mod keys;
 mod lifecycle;
+mod log;
 mod long_answers;
 mod many_domains;
 mod memory;

@@ -95,11 +95,15 @@ impl Client {
 
     #[track_caller]
     pub(crate) fn put(&self, path: &str, body: &str) -> Response {
-        answer(
-            self.http
-                .put(&self.url(path), "application/json", body.as_bytes()),
-        )
-        .unwrap_or_else(|error| panic!("PUT {path}: {error}"))
+        self.try_put(path, body)
+            .unwrap_or_else(|error| panic!("PUT {path}: {error}"))
+    }
+
+    /// # Errors
+    /// In words, when no answer came: the program is not there, or died.
+    pub(crate) fn try_put(&self, path: &str, body: &str) -> Result<Response, String> {
+        let (url, kind) = (self.url(path), "application/json");
+        answer(self.http.put(&url, kind, body.as_bytes()))
     }
 
     /// # Errors

@@ -9,6 +9,7 @@ pub mod domain;
 pub mod experiment;
 pub mod item;
 pub mod key;
+pub mod log;
 pub mod map;
 pub mod model;
 pub mod path;

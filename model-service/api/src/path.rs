@@ -78,6 +78,11 @@ pub fn export(of: &str) -> String {
     format!("{}/export", domain(of))
 }
 
+/// The log of a domain.
+pub fn log(of: &str) -> String {
+    format!("{}/log", domain(of))
+}
+
 /// The experiments of a domain.
 pub fn experiments(of: &str) -> String {
     format!("{}/experiments", domain(of))

@@ -316,6 +316,8 @@ pub enum CommitStep {
     Settings,
     /// Models of the domain, before the outcome of a change is acknowledged, and the steps on the way.
     Models,
+    /// Entries of the log that are durable in the row of the settings, so that the row may drop them.
+    Log,
     /// Habits of the domain's texts, before features are made with them.
     Habits,
     /// The domain's row, with the model that the durable settings name.

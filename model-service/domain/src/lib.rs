@@ -33,6 +33,7 @@ mod ledger;
 pub mod list;
 mod lists;
 pub mod loaded;
+pub mod log;
 pub mod machine;
 pub mod markup;
 pub mod material;

@@ -204,7 +204,9 @@ fn of_model(model: &ModelName, kind: &ModelName, writes: Vec<Write>) -> Vec<Writ
         | Write::Item(_)
         | Write::PurgeItem(_)
         | Write::Content(..)
-        | Write::DeleteContent(_) => None,
+        | Write::DeleteContent(_)
+        | Write::Log(_)
+        | Write::TrimLog(_) => None,
         write @ (Write::DeleteFeature(..)
         | Write::Beside(..)
         | Write::BesideHabits(..)

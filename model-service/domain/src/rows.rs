@@ -7,6 +7,7 @@ use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
 use serde::{Deserialize, Serialize};
 
 use crate::habits::Habits;
+use crate::log::LogEnd;
 use crate::models::Models;
 use crate::settings::{Answered, DomainSettings, SettingsOutcome};
 use crate::stamp::Epoch;
@@ -90,6 +91,9 @@ pub struct SettingsRow {
     /// Its models. The settings name the kind of the served one.
     #[serde(default, skip_serializing_if = "Models::is_default")]
     pub models: Models,
+    /// The end of the log of changes, of which the last ones are those that made this row.
+    #[serde(default, skip_serializing_if = "LogEnd::is_new")]
+    pub log: LogEnd,
     /// When they were set.
     #[serde(skip)]
     pub updated_at: DateTime<Utc>,

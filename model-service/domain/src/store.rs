@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use kindred_shared::{DomainName, ItemId, ModelName};
 
 use crate::habits::Habits;
+use crate::log::{LogEntry, joined};
 use crate::models::Swept;
 pub use crate::rows::{
     Beside, BesideRow, Content, Damaged, DamagedRow, DomainRow, FeatureRow, FeatureStamp, ItemRow,
@@ -44,6 +45,7 @@ pub struct WriteBatch {
 
 /// One row to write.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // settings are in few writes, items in most
 pub enum Write {
     /// The domain's row: its registration, dirty mark and counts.
     Domain(DomainRow),
@@ -77,6 +79,10 @@ pub enum Write {
     BesideList(ModelName, ListRow),
     /// Deletes the list of an item that is not visible, of a model beside the served one.
     DeleteBesideList(ModelName, ItemId),
+    /// An entry of the domain's log that the row of its settings may drop from now on.
+    Log(LogEntry),
+    /// Deletes the entries of the domain's log below this number.
+    TrimLog(i64),
 }
 
 /// Outcome of a compare-and-set of the lease.
@@ -183,7 +189,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<(), StoreError>;
 
     /// Deletes the rows of a domain whose stamp is at most this one, except the domain's own row: those of every model,
-    /// and the settings. Deletes about `most` rows; returns whether none are left. Lists are deleted first. A row that
+    /// the settings, and the log. Deletes about `most` rows; returns whether none are left. Lists are deleted first. A row that
     /// is written later under a lower stamp is not stored, or does not count.
     async fn sweep(
         &self,
@@ -211,6 +217,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// The settings of a domain; `None`: none were ever set.
     async fn settings(&self, domain: &DomainName) -> Result<Option<SettingsRow>, StoreError>;
+
+    /// At most `most` entries of a domain's log with numbers above `after`, by number: those that the row of its
+    /// settings may have dropped. See [`read_log`] for all of them.
+    async fn log(
+        &self,
+        domain: &DomainName,
+        after: i64,
+        most: usize,
+    ) -> Result<Vec<LogEntry>, StoreError>;
 
     /// The items of a domain, including tombstones, one page at a time, starting with `from` (inclusive).
     async fn scan_items(
@@ -353,4 +368,24 @@ pub async fn newest_feature(
         .into_iter()
         .chain(own)
         .max_by_key(|stamp| stamp.version))
+}
+
+/// At most `most` entries of a domain's log after the one with this number, oldest first; with 0 the oldest that are
+/// kept.
+///
+/// # Errors
+/// Those of the store.
+pub async fn read_log(
+    store: &dyn Store,
+    domain: &DomainName,
+    after: i64,
+    most: usize,
+) -> Result<Vec<LogEntry>, StoreError> {
+    let Some(row) = store.settings(domain).await? else {
+        return Ok(Vec::new());
+    };
+    // After the row: what it drops meanwhile is there.
+    let from = after.max(row.log.floor() - 1);
+    let older = store.log(domain, from, most).await?;
+    Ok(joined(&row.log, older, after, most))
 }

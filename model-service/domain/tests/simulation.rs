@@ -32,6 +32,7 @@ use kindred_domain::store::{
 use kindred_domain::time::Now;
 use kindred_query::DomainView;
 use simulated::dice::Dice;
+use simulated::log::check_log;
 use simulated::reference::{
     brute_force, compare, feature_of, habits_of, id, is_expired, look, model, settings, torn,
 };
@@ -251,6 +252,7 @@ impl World {
             domain: domain(),
             request,
             settings,
+            by: "client".to_owned(),
         })));
     }
 
@@ -271,6 +273,7 @@ impl World {
             request: format!("model {}", self.model_requests),
             name,
             change,
+            by: "client".to_owned(),
         })));
     }
 
@@ -693,6 +696,13 @@ impl World {
         assert_eq!(domain.model.as_str(), model);
     }
 
+    /// Checks that the log has every change, and no other.
+    fn assert_log(&self) {
+        if let Err(why) = check_log(&self.store) {
+            panic!("the log: {why}");
+        }
+    }
+
     /// Checks that no model's readers see it any more.
     fn assert_gone(&self, gone: &ItemId) {
         self.assert_gone_from(&self.view, gone);
@@ -997,7 +1007,11 @@ impl World {
 
     fn apply(&mut self, stamp: Stamp, writes: Vec<Write>) {
         for write in writes {
+            let is_logged = matches!(write, Write::Settings(_) | Write::Log(_));
             self.store.apply(stamp, write);
+            if is_logged {
+                self.assert_log();
+            }
         }
     }
 
@@ -1014,9 +1028,8 @@ impl World {
     /// arrive later.
     fn lose(&mut self, stamp: Stamp, writes: Vec<Write>) {
         let there = self.dice.roll(writes.len() as u64 + 1) as usize;
-        for write in writes.iter().take(there).cloned() {
-            self.store.apply(stamp, write);
-        }
+        let there = writes.iter().take(there).cloned();
+        self.apply(stamp, there.collect());
         if self.dice.one_in(2) {
             self.late.push((stamp, writes));
         }
@@ -1171,6 +1184,7 @@ impl World {
     /// readers, and no other item has a list.
     fn assert_exact(&self) {
         self.assert_settings();
+        self.assert_log();
         let opened = self.store.open();
         let model = opened.model().cloned();
         let model = model.unwrap_or_else(|| self::model("words-1"));

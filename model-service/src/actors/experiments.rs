@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use kindred_shared::DomainName;
-use kindred_shared::event::{Reason, Refusal};
+use kindred_shared::event::{Reason, Recorded, Refusal};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -178,8 +178,26 @@ impl Experiments {
         Ok(rows)
     }
 
-    /// Starts an experiment in a domain that is owned here; returns whether it is new. Starting the
-    /// same one again changes nothing.
+    /// Changes of a domain's experiments that its log has not recorded, in order; `recorded`: the
+    /// number of the last one that it has.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn unrecorded(
+        &self,
+        domain: &DomainRow,
+        recorded: i64,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let rows = self.store.experiments(&domain.domain).await?;
+        let changes = rows.iter().flat_map(|row| row.changes(domain));
+        let mut changes: Vec<Recorded> =
+            changes.filter(|change| change.number > recorded).collect();
+        changes.sort_unstable_by_key(|change| change.number);
+        Ok(changes)
+    }
+
+    /// Starts an experiment in a domain that is owned here, for `by`; returns whether it is new.
+    /// Starting the same one again changes nothing.
     ///
     /// # Errors
     /// [`ExperimentError::Runs`] while another one is running, or if a different one has this name.
@@ -187,9 +205,12 @@ impl Experiments {
         self: &Arc<Self>,
         domain: DomainRow,
         experiment: Experiment,
+        by: String,
     ) -> Result<(Figures, bool), ExperimentError> {
         self.in_turn(domain, move |this, domain, experiments| async move {
-            let begun = this.begin_now(&domain, &experiments, experiment).await?;
+            let begun = this
+                .begin_now(&domain, &experiments, experiment, by)
+                .await?;
             if begun.1 {
                 this.tell_apart(&domain.domain, &begun.0);
             }
@@ -198,7 +219,7 @@ impl Experiments {
         .await
     }
 
-    /// Ends an experiment; one that has ended already stays as it is.
+    /// Ends an experiment, for `by`; one that has ended already stays as it is.
     ///
     /// # Errors
     /// [`ExperimentError::Unknown`] if none has this name.
@@ -206,9 +227,10 @@ impl Experiments {
         self: &Arc<Self>,
         domain: DomainRow,
         name: String,
+        by: String,
     ) -> Result<Figures, ExperimentError> {
         self.in_turn(domain, move |this, domain, experiments| async move {
-            let ended = this.end_now(&domain, &experiments, &name).await?;
+            let ended = this.end_now(&domain, &experiments, &name, by).await?;
             this.tell_apart(&domain.domain, &ended);
             Ok(ended)
         })

@@ -10,6 +10,7 @@ mod conditions;
 mod demo;
 mod doctor;
 mod domain;
+mod domain_log;
 mod evaluate;
 mod exit;
 mod export;
@@ -85,7 +86,7 @@ enum Command {
     Similar(Box<similar::SimilarArgs>),
     Status(status::StatusArgs),
     Repair(repair::RepairArgs),
-    /// Shows or changes the settings of a domain
+    /// Shows or changes the settings of a domain, and who changed what
     #[command(subcommand)]
     Domain(DomainCommand),
     /// The models of a domain: the served one, and others built next to it
@@ -113,6 +114,7 @@ enum Command {
 enum DomainCommand {
     Show(domain::ShowArgs),
     Set(Box<domain::SetArgs>),
+    Log(domain_log::LogArgs),
     Delete(domain::DeleteArgs),
 }
 
@@ -170,6 +172,7 @@ impl Command {
             Self::Repair(args) => &args.flags.0,
             Self::Domain(DomainCommand::Show(args)) => &args.flags.0,
             Self::Domain(DomainCommand::Set(args)) => &args.flags.0,
+            Self::Domain(DomainCommand::Log(args)) => &args.flags.0,
             Self::Domain(DomainCommand::Delete(args)) => &args.flags.0,
             Self::Models(ModelsCommand::List(args)) => &args.flags.0,
             Self::Models(ModelsCommand::Put(args)) => &args.flags.0,
@@ -263,6 +266,7 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
         Command::Repair(args) => repair::run(&args, &config, json, out),
         Command::Domain(DomainCommand::Show(args)) => domain::show(&args, &config, json, out),
         Command::Domain(DomainCommand::Set(args)) => domain::set(&args, &config, json, out),
+        Command::Domain(DomainCommand::Log(args)) => domain_log::log(&args, &config, json, out),
         Command::Domain(DomainCommand::Delete(args)) => domain::delete(&args, &config, json, out),
         Command::Models(ModelsCommand::List(args)) => models::list(&args, &config, json, out),
         Command::Models(ModelsCommand::Put(args)) => models::put(&args, &config, json, out),
@@ -372,6 +376,7 @@ mod tests {
                 "repair",
                 "domain show",
                 "domain set",
+                "domain log",
                 "domain delete",
                 "models list",
                 "models put",

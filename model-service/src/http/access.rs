@@ -16,6 +16,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use kindred_api::problem::ProblemKind;
 use kindred_domain::keys::Right;
 use kindred_shared::DomainName;
+use kindred_shared::event::NOBODY;
 use tracing::info;
 
 use super::connection::Requests;
@@ -24,7 +25,7 @@ use super::guard::SignedBody;
 use super::parts::Lobby;
 use super::path::{InDomain, Named};
 use super::readiness::not_ready;
-use super::relay::is_proxied;
+use super::relay::{BY, is_proxied, signed_path};
 use super::routes::Routes;
 use crate::keys::{Holder, NotKnown, SIGNATURE, Session, Signed};
 use crate::metrics::Metrics;
@@ -67,7 +68,7 @@ pub(super) fn need(route: &str, method: &Method) -> Option<Need> {
         }
         ("/experiments/{name}", "PUT" | "DELETE") => Need::OneOf(&[Right::Manage]),
         ("/feedback", "POST") => Need::OneOf(&[Right::Write]),
-        ("", "PUT" | "DELETE") | ("/export", "GET") | ("/repair", "POST") => {
+        ("", "PUT" | "DELETE") | ("/export" | "/log", "GET") | ("/repair", "POST") => {
             Need::OneOf(&[Right::Manage])
         }
         ("/models/{name}", "PUT" | "DELETE") | ("/models/{name}:activate", "POST") => {
@@ -90,8 +91,8 @@ pub(super) fn need(route: &str, method: &Method) -> Option<Need> {
 pub(crate) enum Asker {
     /// Everyone may know everything, or the request reveals nothing about domains.
     Anyone,
-    /// Another instance, which has checked that the original client may.
-    Peer,
+    /// Another instance, which has checked that the original client may, and which may say who that is.
+    Peer(Option<String>),
     /// The holder of this key.
     Holder(Arc<Holder>),
 }
@@ -100,8 +101,17 @@ impl Asker {
     /// Whether they may know that a domain exists.
     pub(crate) fn knows(&self, domain: &DomainName) -> bool {
         match self {
-            Self::Anyone | Self::Peer => true,
+            Self::Anyone | Self::Peer(_) => true,
             Self::Holder(holder) => holder.grants.know(domain),
+        }
+    }
+
+    /// Who that is, for the log of a domain: the name of a key, or [`NOBODY`].
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Anyone | Self::Peer(None) => NOBODY,
+            Self::Peer(Some(name)) => name,
+            Self::Holder(holder) => &holder.id,
         }
     }
 }
@@ -162,7 +172,7 @@ pub(crate) async fn check(
         Asker::Holder(holder) => callers.enter(&holder.id).map(Some),
         Asker::Anyone => Ok(from.and_then(|from| callers.come(from))),
         // The sending instance has counted the client.
-        Asker::Peer => Ok(None),
+        Asker::Peer(_) => Ok(None),
     };
     match turn {
         Ok(Some(turn)) => {
@@ -193,7 +203,7 @@ fn audited(need: Need, asker: &Asker, request: &ServiceRequest) -> Option<(Strin
             let path: String = request.path().chars().take(200).collect();
             Some((holder.id.clone(), format!("{} {path}", request.method())))
         }
-        Asker::Holder(_) | Asker::Anyone | Asker::Peer => None,
+        Asker::Holder(_) | Asker::Anyone | Asker::Peer(_) => None,
     }
 }
 
@@ -280,10 +290,13 @@ fn signed(
     request: &ServiceRequest,
 ) -> Result<Asker, Error> {
     let path = request.uri().path_and_query();
+    let path = path.map_or("", |path| path.as_str());
+    let by = request.headers().get(BY).and_then(|by| by.to_str().ok());
+    let path = signed_path(path, by);
     let signed = Signed {
         to: &lobby.guard.address,
         method: request.method().as_str(),
-        path: path.map_or("", |path| path.as_str()),
+        path: &path,
     };
     let peers = lobby.guard.peers.as_ref();
     let body = peers.and_then(|peers| peers.body_of(signed, signature.to_str().ok()?));
@@ -292,7 +305,7 @@ fn signed(
     match body {
         Some(body) if !is_batch => {
             request.extensions_mut().insert(SignedBody(body));
-            Ok(Asker::Peer)
+            Ok(Asker::Peer(by.map(str::to_owned)))
         }
         _ => Err(Error::new(
             ProblemKind::NoKey,

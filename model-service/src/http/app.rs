@@ -10,8 +10,8 @@ use super::parts::Lobby;
 use super::routes::Routes;
 use super::{
     access, activity, batch, browsers, domains, edge, embed, experiments, export, feedback, health,
-    items, keys, listing, map, metrics, models, openapi, page, patches, queries, removal, repair,
-    settings, similar, workers,
+    items, keys, listing, log, map, metrics, models, openapi, page, patches, queries, removal,
+    repair, settings, similar, workers,
 };
 use crate::metrics::Metrics;
 
@@ -45,6 +45,7 @@ pub(crate) fn app(
         .configure(removal::configure)
         .configure(models::configure)
         .configure(experiments::configure)
+        .configure(log::configure)
         .configure(feedback::configure)
         .configure(keys::configure)
         .configure(repair::configure)

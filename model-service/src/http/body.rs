@@ -92,7 +92,7 @@ fn held(request: &HttpRequest) -> Option<Held> {
     if let Some(turn) = extensions.get::<Turn>() {
         return Some(turn.hold());
     }
-    let is_peer = matches!(extensions.get(), Some(Asker::Peer));
+    let is_peer = matches!(extensions.get(), Some(Asker::Peer(_)));
     let from = request.peer_addr().filter(|_| !is_peer);
     Some(lobby.guard.callers.hold(from.map(|from| from.ip())))
 }

@@ -11,12 +11,14 @@ use kindred_shared::event::Reason;
 use serde_json::{Map, Value};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use super::access::Asker;
 use super::body::Body;
 use super::conditions::Wanted;
 use super::error::Error;
+use super::log::record;
 use super::models::stored;
 use super::openapi;
-use super::parts::{Part, Queries, Reads};
+use super::parts::{Part, Queries, Reads, Writes};
 use super::path::{InDomain, InPath, Named, named};
 use super::question::object;
 use super::relay::{Change, as_ours, is_proxied};
@@ -145,6 +147,8 @@ async fn put(
     body: Body,
     reads: Part<Reads>,
     queries: Part<Queries>,
+    writes: Part<Writes>,
+    asker: Asker,
     request: HttpRequest,
 ) -> Result<HttpResponse, Error> {
     let InPath(OfExperiment { domain, name }) = path;
@@ -152,14 +156,18 @@ async fn put(
     let experiment = experiment(name, &body)?;
     // Whichever instance started it, this one applies it, too.
     queries.experiments.forget(&domain);
-    let ask = Ask::Change(Method::PUT, Some(&body));
+    let ask = Ask::Change(Method::PUT, Some(&body), asker.name());
     if let Some(answer) = elsewhere(&reads, &request, &domain, ask).await? {
         return Ok(answer);
     }
     let row = registered(&reads, &domain).await?;
     check_models(&reads, &domain, &experiment.arms).await?;
-    let begun = queries.experiments.begin(row, experiment).await;
+    let experiments = &queries.experiments;
+    record(&reads, &writes, experiments, &row).await?;
+    let by = asker.name().to_owned();
+    let begun = experiments.begin(row.clone(), experiment, by).await;
     let (figures, is_new) = begun.map_err(failed)?;
+    record(&reads, &writes, experiments, &row).await?;
     let status = match is_new {
         true => StatusCode::CREATED,
         false => StatusCode::OK,
@@ -180,17 +188,23 @@ async fn delete(
     path: InPath<OfExperiment>,
     reads: Part<Reads>,
     queries: Part<Queries>,
+    writes: Part<Writes>,
+    asker: Asker,
     request: HttpRequest,
 ) -> Result<HttpResponse, Error> {
     let InPath(OfExperiment { domain, name }) = path;
     queries.experiments.forget(&domain);
-    let ask = Ask::Change(Method::DELETE, None);
+    let ask = Ask::Change(Method::DELETE, None, asker.name());
     if let Some(answer) = elsewhere(&reads, &request, &domain, ask).await? {
         return Ok(answer);
     }
     let row = registered(&reads, &domain).await?;
-    let ended = queries.experiments.end(row, name).await;
+    let experiments = &queries.experiments;
+    record(&reads, &writes, experiments, &row).await?;
+    let by = asker.name().to_owned();
+    let ended = experiments.end(row.clone(), name, by).await;
     let figures = ended.map_err(failed)?;
+    record(&reads, &writes, experiments, &row).await?;
     Ok(HttpResponse::Ok().json(told(domain, figures)))
 }
 
@@ -200,8 +214,8 @@ pub(super) enum Ask<'a> {
     Read,
     /// A POST of this body.
     Post(&'a [u8]),
-    /// A PUT or DELETE.
-    Change(Method, Option<&'a [u8]>),
+    /// A PUT or DELETE, its body, and who asked for it.
+    Change(Method, Option<&'a [u8]>, &'a str),
 }
 
 /// The answer of the domain's owner, if that is another instance; `None`: this instance has to
@@ -224,11 +238,12 @@ pub(super) async fn elsewhere(
     let answer = match ask {
         Ask::Read => reads.relay.query(&owner, path, None).await?,
         Ask::Post(body) => reads.relay.query(&owner, path, Some(body.to_vec())).await?,
-        Ask::Change(method, body) => {
+        Ask::Change(method, body, by) => {
             let change = Change {
                 path: path.to_owned(),
                 method,
                 body: body.map(<[u8]>::to_vec),
+                by: Some(by.to_owned()),
             };
             reads.relay.change(&owner, change).await?
         }

@@ -35,6 +35,7 @@ mod items;
 mod keys;
 mod lines;
 mod listing;
+mod log;
 mod map;
 mod maps;
 mod metrics;

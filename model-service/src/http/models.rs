@@ -12,6 +12,7 @@ use kindred_shared::{DomainName, ModelName};
 use serde_json::Value;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use super::access::Asker;
 use super::body::Body;
 use super::error::Error;
 use super::openapi;
@@ -110,6 +111,7 @@ async fn put_one(
     body: Body,
     writes: Part<Writes>,
     reads: Part<Reads>,
+    asker: Asker,
 ) -> Result<HttpResponse, Error> {
     let OfModel { domain, name } = path.0;
     let kind = kind(&body.read_whole(MAX_BYTES).await?)?;
@@ -119,7 +121,7 @@ async fn put_one(
         fits_model(across, &kind)?;
     }
     let put = ModelChange::Put { kind };
-    let became = change(&reads, &writes, &domain, &name, put).await?;
+    let became = change(&reads, &writes, &domain, &name, put, &asker).await?;
     let answer = described_one(&reads, &domain, &name).await?;
     Ok(match became {
         SettingsOutcome::Created => HttpResponse::Created().json(answer),
@@ -145,9 +147,19 @@ async fn activate(
     path: InPath<ToActivate>,
     writes: Part<Writes>,
     reads: Part<Reads>,
+    asker: Asker,
 ) -> Result<HttpResponse, Error> {
     let ToActivate(OfModel { domain, name }) = path.0;
-    match change(&reads, &writes, &domain, &name, ModelChange::Activate).await? {
+    match change(
+        &reads,
+        &writes,
+        &domain,
+        &name,
+        ModelChange::Activate,
+        &asker,
+    )
+    .await?
+    {
         SettingsOutcome::Activated(was) => {
             Ok(HttpResponse::Ok().json(ActivatedAnswer { active: name, was }))
         }
@@ -170,6 +182,7 @@ async fn delete_one(
     writes: Part<Writes>,
     reads: Part<Reads>,
     queries: Part<Queries>,
+    asker: Asker,
 ) -> Result<HttpResponse, Error> {
     let OfModel { domain, name } = path.0;
     // What another instance began a moment ago counts, too.
@@ -185,7 +198,7 @@ async fn delete_one(
             return Err(Error::new(ProblemKind::Conflict, detail).field("name"));
         }
     }
-    match change(&reads, &writes, &domain, &name, ModelChange::Delete).await? {
+    match change(&reads, &writes, &domain, &name, ModelChange::Delete, &asker).await? {
         SettingsOutcome::Deleted => Ok(HttpResponse::NoContent().finish()),
         other => Err(unexpected(&other)),
     }
@@ -198,6 +211,7 @@ async fn change(
     domain: &DomainName,
     name: &ModelName,
     change: ModelChange,
+    asker: &Asker,
 ) -> Result<SettingsOutcome, Error> {
     if reads.registered(domain).await?.is_none() {
         return Err(Error::unknown_domain());
@@ -208,6 +222,7 @@ async fn change(
         request: request.clone(),
         name: name.clone(),
         change,
+        by: asker.name().to_owned(),
     }));
     // Once the change is settled, readers at the domain's owner see it.
     writes.settle(event).await?;

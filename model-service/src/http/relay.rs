@@ -18,6 +18,8 @@ use crate::owners::{OwnerLocation, Owners};
 
 /// Header of requests between model services: such a request is not passed on any further.
 const PROXIED: &str = "x-kindred-proxied";
+/// Header of such requests that names who asked for a change, for the log of the domain. It is signed with the request.
+pub(super) const BY: &str = "x-kindred-by";
 /// When to ask again for a domain without an owner, in seconds.
 const RETRY_S: u32 = 2;
 /// Concurrent requests to owners.
@@ -79,7 +81,7 @@ impl Relay {
 
     /// An owner's answer to a GET of this path, whatever it is.
     pub(crate) async fn ask(&self, address: &str, path: &str) -> Result<Response, Error> {
-        let headers = self.headers(address, &Method::GET, path, b"");
+        let headers = self.headers(address, &Method::GET, path, b"", None);
         let (http, url) = (self.http.clone(), self.url(address, path));
         self.answer(address, move || http.get(&url, &as_texts(&headers)))
             .await
@@ -91,12 +93,20 @@ impl Relay {
 
     /// Additional headers for an owner. The client's key is not sent: its grants have been checked
     /// here.
-    fn headers(&self, address: &str, method: &Method, path: &str, body: &[u8]) -> Headers {
+    fn headers(
+        &self,
+        address: &str,
+        method: &Method,
+        path: &str,
+        body: &[u8],
+        by: Option<&str>,
+    ) -> Headers {
         let mut headers = vec![(PROXIED, "1".to_owned())];
+        headers.extend(by.map(|by| (BY, by.to_owned())));
         let signed = Signed {
             to: address,
             method: method.as_str(),
-            path,
+            path: &signed_path(path, by),
         };
         let signature = self
             .peers
@@ -113,7 +123,7 @@ impl Relay {
         if is_silent.is_some_and(|until| Instant::now() < until) {
             return None;
         }
-        let headers = self.headers(address, &Method::GET, path, b"");
+        let headers = self.headers(address, &Method::GET, path, b"", None);
         let (http, url) = (self.soon.clone(), self.url(address, path));
         let answer = self
             .answer(address, move || http.get(&url, &as_texts(&headers)))
@@ -148,7 +158,13 @@ impl Relay {
         } else {
             Method::GET
         };
-        let headers = self.headers(address, &method, path, body.as_deref().unwrap_or_default());
+        let headers = self.headers(
+            address,
+            &method,
+            path,
+            body.as_deref().unwrap_or_default(),
+            None,
+        );
         let (http, url) = (self.queries.clone(), self.url(address, path));
         self.answer(address, move || match body {
             None => http.get(&url, &as_texts(&headers)),
@@ -160,7 +176,13 @@ impl Relay {
     /// An owner's answer to a change.
     pub(crate) async fn change(&self, address: &str, change: Change) -> Result<Response, Error> {
         let body = change.body.as_deref().unwrap_or_default();
-        let headers = self.headers(address, &change.method, &change.path, body);
+        let headers = self.headers(
+            address,
+            &change.method,
+            &change.path,
+            body,
+            change.by.as_deref(),
+        );
         let (http, url) = (self.http.clone(), self.url(address, &change.path));
         let kind = "application/json";
         self.answer(address, move || {
@@ -245,6 +267,16 @@ pub(crate) struct Change {
     pub(crate) method: Method,
     /// The body; none for DELETE.
     pub(crate) body: Option<Vec<u8>>,
+    /// Who asked for it, if the log of the domain is to name them.
+    pub(crate) by: Option<String>,
+}
+
+/// What is signed as the path of a request: with who asked for it, if that is said. No path contains a line end.
+pub(super) fn signed_path(path: &str, by: Option<&str>) -> String {
+    match by {
+        Some(by) => format!("{path}\n{BY}: {by}"),
+        None => path.to_owned(),
+    }
 }
 
 /// Whether another model service sent the request.

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use tokio::time::{Instant, interval};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use super::access::Asker;
 use super::body::Body;
 use super::conditions::{NAMES, Wanted};
 use super::domains::describe_whole;
@@ -67,6 +68,7 @@ async fn put(
     body: Body,
     writes: Part<Writes>,
     reads: Part<Reads>,
+    asker: Asker,
 ) -> Result<HttpResponse, Error> {
     let domain = path.0.domain;
     let settings = checked(&body.read_whole(MAX_BYTES).await?)?;
@@ -76,6 +78,7 @@ async fn put(
         domain: domain.clone(),
         request: request.clone(),
         settings,
+        by: asker.name().to_owned(),
     }));
     confirmed(writes.hand_over(event).await?).await?;
     match outcome(&reads, &domain, &request).await? {

@@ -41,7 +41,12 @@ impl Doors<'_> {
             return None;
         };
         let path = self.request.uri().path_and_query()?.as_str().to_owned();
-        let change = Change { path, method, body };
+        let change = Change {
+            path,
+            method,
+            body,
+            by: None,
+        };
         match self.reads.relay.change(&owner, change).await {
             Ok(answer) if answer.status != StatusCode::SERVICE_UNAVAILABLE.as_u16() => {
                 Some(as_ours(&answer))

@@ -13,6 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::DateTime;
 use kindred_shared::{DomainName, Feature, ItemId, ModelInputs, ModelName, Space};
+use serde_json::json;
 
 use kindred_domain::experiment::feedback::FeedbackKind;
 use kindred_domain::experiment::statistics::Sums;
@@ -21,6 +22,7 @@ use kindred_domain::experiment::tally::{ReaderKey, Tally};
 use kindred_domain::experiment::{Arm, Experiment};
 use kindred_domain::habits::Habits;
 use kindred_domain::keys::{Grants, KeyRow, KeyStore};
+use kindred_domain::log::LogEntry;
 use kindred_domain::models::Swept;
 use kindred_domain::settings::{Answered, DomainSettings, SettingsOutcome};
 use kindred_domain::store::*;
@@ -67,7 +69,7 @@ macro_rules! store_contract {
             a_newer_owner_fences_out_an_older, a_fence_keeps_settings_out, one_of_sixteen_contenders_gets_the_lease,
             a_stale_expectation_is_refused, a_removed_domain_is_swept_in_steps, the_row_of_a_removed_domain_is_purged, knows_who_is_there, keeps_domains_apart, keeps_what_it_acknowledged,
             a_key_is_made_once_and_removed, experiments_are_kept_with_what_readers_did,
-            a_model_beside_the_served_one_is_stored_and_swept,
+            a_model_beside_the_served_one_is_stored_and_swept, the_log_of_a_domain_is_kept_trimmed_and_swept,
             a_damaged_row_counts_as_none_until_it_is_written, a_damaged_row_of_a_domain_is_put_right,
             restarts_under_load);
     };
@@ -663,8 +665,67 @@ fn settings(window_ms: u64) -> SettingsRow {
             terms: [(0, 4), (u32::MAX, 64)].into(),
         },
         models: kindred_domain::models::Models::default(),
+        log: serde_json::from_value(
+            json!({"newest": [log_entry(7)], "last": 7, "recorded": 4, "floor": 2}),
+        )
+        .unwrap(),
         updated_at: at(1_795_424_400_456),
     }
+}
+
+fn log_entry(number: i64) -> LogEntry {
+    LogEntry {
+        number,
+        at: at(1_795_424_400_000 + number),
+        by: format!("key-{number}"),
+        what: "settings.changed".to_owned(),
+        before: json!({"window": "1s", "max_items": null}),
+        after: json!({"window": "Größe", "max_items": number}),
+    }
+}
+
+pub(crate) async fn the_log_of_a_domain_is_kept_trimmed_and_swept(fixture: &impl Fixture) {
+    let (d, other) = (domain("logged"), domain("logged-2"));
+    let last = 10_000_000_000_000;
+    let store = fixture.open().await;
+    let read = async |store: &dyn Store, of: &DomainName, after, most| {
+        let entries = store.log(of, after, most).await.unwrap();
+        let numbers: Vec<i64> = entries.iter().map(|entry| entry.number).collect();
+        let are_whole = entries
+            .iter()
+            .all(|entry| *entry == log_entry(entry.number));
+        assert!(are_whole, "{entries:?}");
+        numbers
+    };
+    assert_eq!(read(&*store, &d, 0, 9).await, [0; 0]);
+    let log = |numbers: &[i64]| numbers.iter().map(|n| Write::Log(log_entry(*n))).collect();
+    put(&*store, &d, 1, 1, vec![Write::Domain(domain_row(&d, 0))])
+        .await
+        .unwrap();
+    put(&*store, &d, 1, 2, log(&[10, 9, last])).await.unwrap();
+    put(&*store, &other, 1, 3, log(&[1, 9])).await.unwrap();
+    // Some come again, after a crash.
+    put(&*store, &d, 2, 0, log(&[100, 9, 10])).await.unwrap();
+    put(&*store, &d, 1, 4, log(&[9])).await.unwrap();
+    drop(store);
+    let store = fixture.open().await;
+    assert_eq!(read(&*store, &d, 0, 9).await, [9, 10, 100, last]);
+    assert_eq!(read(&*store, &d, 0, 2).await, [9, 10]);
+    assert_eq!(read(&*store, &d, 9, 2).await, [10, 100]);
+    assert_eq!(read(&*store, &d, 99, 9).await, [100, last]);
+    assert_eq!(read(&*store, &d, last, 9).await, [0; 0]);
+    assert_eq!(read(&*store, &other, 0, 9).await, [1, 9]);
+    let trim = vec![Write::Log(log_entry(101)), Write::TrimLog(100)];
+    put(&*store, &d, 2, 1, trim).await.unwrap();
+    assert_eq!(read(&*store, &d, 0, 9).await, [100, 101, last]);
+    let trim = vec![Write::TrimLog(0)];
+    put(&*store, &d, 2, 2, trim).await.unwrap();
+    assert_eq!(read(&*store, &d, 0, 9).await, [100, 101, last]);
+    while !store.sweep(&d, stamp(2, 3), 2).await.unwrap() {}
+    assert_eq!(read(&*store, &d, 0, 9).await, [0; 0]);
+    assert_eq!(read(&*store, &other, 0, 9).await, [1, 9]);
+    put(&*store, &d, 2, 4, log(&[5])).await.unwrap();
+    assert_eq!(read(&*store, &d, 0, 9).await, [5]);
 }
 
 pub(crate) async fn the_settings_last_set_are_read(fixture: &impl Fixture) {
@@ -1152,6 +1213,7 @@ fn experiment(name: &str, run: i64) -> ExperimentRow {
     ExperimentRow {
         run,
         since: at(run),
+        by: "k1".to_owned(),
         ended: None,
         experiment: Experiment {
             name: name.to_owned(),
@@ -1194,6 +1256,7 @@ pub(crate) async fn experiments_are_kept_with_what_readers_did(fixture: &impl Fi
     let ended = ExperimentRow {
         ended: Some(Ended {
             at: at(1_795_424_500_000),
+            by: "k2".to_owned(),
             sums: vec![Sums::default(); 2],
         }),
         ..first.clone()

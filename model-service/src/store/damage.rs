@@ -37,6 +37,7 @@ pub(super) const MODELS: &str = "domain_models";
 /// In the embedded store; in the clustered store a column of that table.
 pub(super) const MODEL_HABITS: &str = "domain_model_habits";
 pub(super) const MODEL_LISTS: &str = "similar_items_by_model";
+pub(super) const LOG: &str = "domain_log";
 
 /// The location of a row.
 pub(super) type RowLocation = (&'static str, String);
@@ -195,6 +196,7 @@ fn place_of(write: &Write) -> (&'static str, &str) {
         Write::BesideHabits(..) => (MODEL_HABITS, OF_DOMAIN),
         Write::BesideList(_, row) => (MODEL_LISTS, row.id.as_str()),
         Write::DeleteBesideList(_, id) => (MODEL_LISTS, id.as_str()),
+        Write::Log(_) | Write::TrimLog(_) => (LOG, OF_DOMAIN),
     }
 }
 

@@ -13,6 +13,14 @@ use crate::name::DomainName;
 pub const CONFIGURED: &str = "domain.configured";
 /// Longest name of a request, in bytes.
 pub(super) const MAX_REQUEST_BYTES: usize = 64;
+/// Who asked for a change if no key was needed for it.
+pub const NOBODY: &str = "-";
+/// Longest name of who asked, in bytes; the names of keys are shorter.
+pub(super) const MAX_BY_BYTES: usize = 64;
+
+pub(super) fn nobody() -> String {
+    NOBODY.to_owned()
+}
 
 /// Replaces a domain's settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,6 +31,9 @@ pub struct Configure {
     pub request: String,
     /// The complete settings.
     pub settings: Map<String, Value>,
+    /// Who asked for it, for the domain's log: the name of a key; [`NOBODY`]: unknown, because no key was needed.
+    #[serde(default = "nobody")]
+    pub by: String,
 }
 
 impl Configure {
@@ -32,17 +43,17 @@ impl Configure {
     /// A [`Refusal`] that names what is wrong.
     pub fn parse(bytes: &[u8], limits: &Limits, routing_key: &str) -> Result<Self, Refusal> {
         checked(bytes, limits, routing_key, |this: &Self| {
-            (&this.domain, &this.request)
+            (&this.domain, &this.request, &this.by)
         })
     }
 }
 
-/// Parses an event about a domain; checks its size, its domain and the name of its request.
+/// Parses an event about a domain; checks its size, its domain, the name of its request, and who asked for it.
 pub(super) fn checked<T: DeserializeOwned>(
     bytes: &[u8],
     limits: &Limits,
     routing_key: &str,
-    of: impl Fn(&T) -> (&DomainName, &String),
+    of: impl Fn(&T) -> (&DomainName, &str, &str),
 ) -> Result<T, Refusal> {
     if bytes.len() > limits.message_bytes {
         let detail = format!("{} bytes; at most {}", bytes.len(), limits.message_bytes);
@@ -50,7 +61,7 @@ pub(super) fn checked<T: DeserializeOwned>(
     }
     let this: T = serde_json::from_slice(without_mark(bytes))
         .map_err(|error| Refusal::new(Reason::InvalidJson, None, error.to_string()))?;
-    let (domain, request) = of(&this);
+    let (domain, request, by) = of(&this);
     if domain.as_str() != routing_key {
         let detail = format!("the routing key is {routing_key:?}");
         return Err(Refusal::new(Reason::DomainMismatch, Some("domain"), detail));
@@ -58,6 +69,10 @@ pub(super) fn checked<T: DeserializeOwned>(
     if request.is_empty() || request.len() > MAX_REQUEST_BYTES {
         let detail = format!("a name of 1 to {MAX_REQUEST_BYTES} bytes");
         return Err(Refusal::new(Reason::InvalidField, Some("request"), detail));
+    }
+    if by.is_empty() || by.len() > MAX_BY_BYTES {
+        let detail = format!("a name of 1 to {MAX_BY_BYTES} bytes");
+        return Err(Refusal::new(Reason::InvalidField, Some("by"), detail));
     }
     Ok(this)
 }
@@ -73,6 +88,7 @@ mod tests {
             domain: DomainName::new("news").unwrap(),
             request: "r1".to_owned(),
             settings: Map::from_iter([("window".to_owned(), Value::from("1s"))]),
+            by: "k1".to_owned(),
         };
         let written = crate::event::Event::Configure(Box::new(configure.clone())).to_json();
         let read = |bytes: &str, key| Configure::parse(bytes.as_bytes(), &Limits::default(), key);
@@ -82,6 +98,11 @@ mod tests {
         assert_eq!(reason("{}", "news"), Reason::InvalidJson);
         let nameless = written.replace("r1", "");
         assert_eq!(reason(&nameless, "news"), Reason::InvalidField);
+        let by_too_long = written.replace("k1", &"k".repeat(65));
+        assert_eq!(reason(&by_too_long, "news"), Reason::InvalidField);
+        // Older programs do not say who asked.
+        let by_nobody = read(&written.replace(r#","by":"k1""#, ""), "news").unwrap();
+        assert_eq!(by_nobody.by, NOBODY);
         let large = Limits {
             message_bytes: 9,
             ..Limits::default()

@@ -24,6 +24,7 @@ impl Serialize for Event {
             Self::Delete(delete) => Written::from(delete).serialize(serializer),
             Self::Configure(configure) => configure.serialize(serializer),
             Self::Model(modelled) => modelled.serialize(serializer),
+            Self::Record(recorded) => recorded.serialize(serializer),
             Self::Remove(removal) => removal.serialize(serializer),
         }
     }

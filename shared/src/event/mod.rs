@@ -10,13 +10,15 @@ mod member;
 mod modelled;
 mod parse;
 mod patch;
+mod recorded;
 mod removal;
 
-pub use configure::{CONFIGURED, Configure};
+pub use configure::{CONFIGURED, Configure, NOBODY};
 pub use member::{Member, Members, whole_characters, without_mark};
 pub use modelled::{MODELLED, ModelChange, Modelled};
 pub use parse::{parse, parse_for, parse_item, parse_patch};
 pub use patch::{Change, Changes, PATCHABLE, PATCHED, Patch};
+pub use recorded::{RECORDED, Recorded};
 pub use removal::{REMOVED, Removal};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +52,8 @@ pub enum Event {
     Configure(Box<Configure>),
     /// A model of the domain is to be built, activated or deleted.
     Model(Box<Modelled>),
+    /// An experiment of the domain has begun or ended, which its log is to record.
+    Record(Box<Recorded>),
     /// The domain is removed, with all of its items.
     Remove(Removal),
 }
@@ -66,6 +70,7 @@ impl Event {
             Self::Delete(_) => "item.deleted",
             Self::Configure(_) => CONFIGURED,
             Self::Model(_) => MODELLED,
+            Self::Record(_) => RECORDED,
             Self::Remove(_) => REMOVED,
         }
     }
@@ -78,6 +83,7 @@ impl Event {
             Self::Delete(delete) => &delete.domain,
             Self::Configure(configure) => &configure.domain,
             Self::Model(modelled) => &modelled.domain,
+            Self::Record(recorded) => &recorded.domain,
             Self::Remove(removal) => &removal.domain,
         }
     }
@@ -88,7 +94,7 @@ impl Event {
             Self::Upsert(upsert) => Some(&upsert.id),
             Self::Patch(patch) => Some(&patch.id),
             Self::Delete(delete) => Some(&delete.id),
-            Self::Configure(_) | Self::Model(_) | Self::Remove(_) => None,
+            Self::Configure(_) | Self::Model(_) | Self::Record(_) | Self::Remove(_) => None,
         }
     }
 
@@ -98,7 +104,7 @@ impl Event {
             Self::Upsert(upsert) => upsert.version,
             Self::Patch(patch) => patch.version,
             Self::Delete(delete) => delete.version,
-            Self::Configure(_) | Self::Model(_) | Self::Remove(_) => None,
+            Self::Configure(_) | Self::Model(_) | Self::Record(_) | Self::Remove(_) => None,
         }
     }
 
@@ -107,7 +113,11 @@ impl Event {
         match self {
             Self::Upsert(upsert) => upsert.hides(now),
             Self::Patch(patch) => patch.hides(now),
-            Self::Delete(_) | Self::Configure(_) | Self::Model(_) | Self::Remove(_) => true,
+            Self::Delete(_)
+            | Self::Configure(_)
+            | Self::Model(_)
+            | Self::Record(_)
+            | Self::Remove(_) => true,
         }
     }
 }

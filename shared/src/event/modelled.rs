@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::configure::checked;
+use crate::event::configure::{checked, nobody};
 use crate::event::{Limits, Refusal};
 use crate::name::{DomainName, ModelName};
 
@@ -22,6 +22,9 @@ pub struct Modelled {
     /// The change.
     #[serde(flatten)]
     pub change: ModelChange,
+    /// Who asked for it, as in [`Configure`](super::Configure).
+    #[serde(default = "nobody")]
+    pub by: String,
 }
 
 /// A change of a model.
@@ -46,7 +49,7 @@ impl Modelled {
     /// A [`Refusal`] that names what is wrong.
     pub fn parse(bytes: &[u8], limits: &Limits, routing_key: &str) -> Result<Self, Refusal> {
         checked(bytes, limits, routing_key, |this: &Self| {
-            (&this.domain, &this.request)
+            (&this.domain, &this.request, &this.by)
         })
     }
 }
@@ -72,6 +75,7 @@ mod tests {
                 request: "r1".to_owned(),
                 name: name("better"),
                 change,
+                by: "k1".to_owned(),
             };
             let written = Event::Model(Box::new(modelled.clone())).to_json();
             let read =

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::configure::checked;
+use crate::event::configure::{NOBODY, checked};
 use crate::event::{Limits, Refusal};
 use crate::name::DomainName;
 
@@ -26,7 +26,7 @@ impl Removal {
     /// A [`Refusal`] that names what is wrong.
     pub fn parse(bytes: &[u8], limits: &Limits, routing_key: &str) -> Result<Self, Refusal> {
         checked(bytes, limits, routing_key, |this: &Self| {
-            (&this.domain, &this.request)
+            (&this.domain, &this.request, NOBODY)
         })
     }
 }

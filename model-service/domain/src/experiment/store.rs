@@ -6,12 +6,15 @@ use std::fmt;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use kindred_shared::DomainName;
+use kindred_shared::event::{NOBODY, Recorded};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Experiment;
 use super::statistics::Sums;
 use super::tally::{ReaderKey, Tally};
-use crate::store::{Epoch, Partition, Stamp, StoreError};
+use crate::log::what;
+use crate::store::{DomainRow, Epoch, Partition, Stamp, StoreError};
 
 /// An experiment as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,6 +26,9 @@ pub struct ExperimentRow {
     pub experiment: Experiment,
     /// When it began.
     pub since: DateTime<Utc>,
+    /// Who asked for it, for the domain's log.
+    #[serde(default = "nobody")]
+    pub by: String,
     /// When it ended, and what readers had done by then; `None`: it is running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ended>,
@@ -33,8 +39,43 @@ pub struct ExperimentRow {
 pub struct Ended {
     /// When.
     pub at: DateTime<Utc>,
+    /// Who asked for it, for the domain's log.
+    #[serde(default = "nobody")]
+    pub by: String,
     /// What readers had done, by arm.
     pub sums: Vec<Sums>,
+}
+
+fn nobody() -> String {
+    NOBODY.to_owned()
+}
+
+impl ExperimentRow {
+    /// Its beginning and its end, if it has ended, for the domain's log. Runs rise, so these numbers do.
+    pub fn changes(&self, domain: &DomainRow) -> Vec<Recorded> {
+        let number = self.run.saturating_mul(2);
+        let told = serde_json::to_value(&self.experiment).unwrap_or_default();
+        let change = |number: i64, at: DateTime<Utc>, by: &str, what: &str| Recorded {
+            domain: domain.domain.clone(),
+            request: format!("experiment {number}"),
+            registered_at: domain.registered_at.timestamp_millis(),
+            number,
+            at: at.timestamp_millis(),
+            what: what.to_owned(),
+            before: Value::Null,
+            after: Value::Null,
+            by: by.to_owned(),
+        };
+        let mut changes = vec![Recorded {
+            after: told.clone(),
+            ..change(number, self.since, &self.by, what::EXPERIMENT_BEGUN)
+        }];
+        changes.extend(self.ended.as_ref().map(|ended| Recorded {
+            before: told,
+            ..change(number + 1, ended.at, &ended.by, what::EXPERIMENT_ENDED)
+        }));
+        changes
+    }
 }
 
 /// The writer of a row, and its stamp.

@@ -1,7 +1,7 @@
 //! An estimate of the bytes that an event takes in memory. Pure.
 
 use kindred_shared::event::{Event, Upsert};
-use serde_json::{Map, Value};
+use serde::Serialize;
 
 /// Bytes that an event takes in addition to its texts: its own fields, its queue entry and its confirmation. So a
 /// capacity in bytes also limits the number of events.
@@ -17,13 +17,16 @@ pub fn size_of_event(event: &Event) -> usize {
             // Its size as text: about what its few fields take.
             Event::Patch(_) => 2 * event.to_json().len(),
             Event::Delete(_) | Event::Model(_) | Event::Remove(_) => 0,
-            Event::Configure(configure) => size_of_settings(&configure.settings),
+            Event::Configure(configure) => size_of_json(&configure.settings),
+            Event::Record(recorded) => {
+                size_of_json(&recorded.before) + size_of_json(&recorded.after)
+            }
         }
 }
 
-fn size_of_settings(settings: &Map<String, Value>) -> usize {
-    // Its size as text, times what a tree of JSON takes in comparison.
-    serde_json::to_string(settings).map_or(0, |text| 4 * text.len())
+/// Its size as text, times what a tree of JSON takes in comparison.
+fn size_of_json(value: &impl Serialize) -> usize {
+    serde_json::to_string(value).map_or(0, |text| 4 * text.len())
 }
 
 fn size_of_upsert(upsert: &Upsert) -> usize {

@@ -13,6 +13,7 @@ use kindred_shared::event::ModelChange;
 use super::{Domain, Phase};
 use crate::effect::{CommitStep, Effect, Ticket};
 use crate::intake::{DeliveryTag, Failure, Outcome};
+use crate::log::Changed;
 use crate::outbox::Mark;
 use crate::settings::SettingsOutcome;
 use crate::store::{BesideRow, Write};
@@ -26,6 +27,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(4);
 pub(super) struct Activation {
     pub(super) tags: Vec<DeliveryTag>,
     pub(super) request: String,
+    /// Who asked for it.
+    pub(super) by: String,
     pub(super) name: ModelName,
     pub(super) step: Step,
 }
@@ -154,12 +157,13 @@ impl Domain {
                 .outbox
                 .settle(activation.tags, &Outcome::Failed(Failure::passing(detail)));
         };
+        let changed = Changed::served((&was, self.model()), (&activation.name, &kind));
+        set.log.append_all(now, &activation.by, vec![changed]);
         set.settings.model = Some(kind);
         set.habits = habits;
         set.answer(&activation.request, SettingsOutcome::Activated(was));
         set.updated_at = now.date();
-        let writes = vec![Write::Settings(set)];
-        let ticket = self.commit(CommitStep::Models, true, writes);
+        let ticket = self.commit_settings(CommitStep::Models, set);
         self.keeping.activation = Some(Activation {
             step: Step::Deciding(ticket),
             ..activation

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{Domain, domain_row};
 use crate::effect::{CommitStep, Ticket};
 use crate::intake::{DeliveryTag, Outcome};
+use crate::log::settings_changed;
 use crate::outbox::Mark;
 use crate::settings::{DomainSettings, SettingsOutcome, WINDOW};
 use crate::store::{SettingsRow, Write};
@@ -63,6 +64,9 @@ impl Domain {
                 }
                 Ok(settings) => {
                     row.settings = settings;
+                    let changed = settings_changed(&before, &row.settings);
+                    let changed = changed.into_iter().collect();
+                    row.log.append_all(now, &event.by, changed);
                     if is_new {
                         SettingsOutcome::Created
                     } else {
@@ -83,8 +87,8 @@ impl Domain {
     }
 
     fn store_settings(&mut self, tag: DeliveryTag, are_changed: bool) {
-        let writes = self.set.clone().map(Write::Settings).into_iter().collect();
-        let ticket = self.commit(CommitStep::Settings, true, writes);
+        let set = self.set.clone().unwrap_or_default();
+        let ticket = self.commit_settings(CommitStep::Settings, set);
         let model = self.text_settings.model.clone();
         self.configuring.push(Configuring {
             ticket,

@@ -3,7 +3,6 @@
 //! It alone writes what is stored about models ([`Models`], in the settings row). It processes changes as events of the
 //! domain, passes durable events on before it acknowledges them, and has machines run for the other models. For how
 //! another model comes to be served see [`super::activating`].
-//! comes to be served is told in [`super::activating`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,9 +14,9 @@ use super::activating::{Activation, PATIENCE, Step};
 use super::{Domain, Phase};
 use crate::effect::{CommitStep, Effect, Passed, Ticket};
 use crate::intake::{DeliveryTag, Failure, Outcome};
+use crate::log::{KINDRED, models_changed};
 use crate::models::{Followed, ModelReport, Models, NO_MODELS, Stage};
 use crate::settings::SettingsOutcome;
-use crate::store::Write;
 use crate::time::{Now, RETRY};
 
 /// The models beside the served one, as its machine sees them.
@@ -234,6 +233,7 @@ impl Domain {
         }
         let kind = self.model().clone();
         let mut set = self.set.take().unwrap_or_default();
+        let before = set.models.clone();
         let is_known = set.answered.iter().any(|one| one.request == event.request);
         if is_known {
             self.set = Some(set);
@@ -257,6 +257,7 @@ impl Domain {
                     self.keeping.activation = Some(Activation {
                         tags: vec![tag],
                         request: event.request.clone(),
+                        by: event.by.clone(),
                         name: event.name.clone(),
                         step: Step::Wanted { until },
                     });
@@ -265,14 +266,16 @@ impl Domain {
                 }
             }
         }
+        let changed = models_changed(&before, &set.models);
+        set.log.append_all(now, &event.by, changed);
         set.updated_at = now.date();
         self.set = Some(set);
         self.store_models(Some(tag));
     }
 
     pub(super) fn store_models(&mut self, tag: Option<DeliveryTag>) {
-        let writes = self.set.clone().map(Write::Settings).into_iter().collect();
-        let ticket = self.commit(CommitStep::Models, tag.is_some(), writes);
+        let set = self.set.clone().unwrap_or_default();
+        let ticket = self.commit_settings(CommitStep::Models, set);
         self.keeping.changing.push((ticket, tag));
     }
 
@@ -294,11 +297,14 @@ impl Domain {
     }
 
     /// Stores what the machines of other models reported, if it is new.
-    pub(super) fn note_reports(&mut self) {
-        if !self.is_known() || self.keeping.is_activating() || self.removal.is_some() {
+    pub(super) fn note_reports(&mut self, now: Now) {
+        let must_wait =
+            self.keeping.is_activating() || self.removal.is_some() || self.is_log_full();
+        if self.keeping.kept.is_empty() || !self.is_known() || must_wait {
             return;
         }
         let Some(set) = &mut self.set else { return };
+        let before = set.models.clone();
         let mut is_news = false;
         for (name, report) in &self.keeping.kept {
             let was = set.models.beside().get(name).map(|entry| &entry.stage);
@@ -310,6 +316,8 @@ impl Domain {
             is_news |= set.models.reach(name, stage);
         }
         if is_news {
+            let changed = models_changed(&before, &set.models);
+            set.log.append_all(now, KINDRED, changed);
             self.store_models(None);
         }
     }

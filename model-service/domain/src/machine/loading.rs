@@ -126,7 +126,12 @@ impl Domain {
             || self.removal.is_some()
             || self.keeping.is_activating();
         match event.id() {
-            None if !must_wait && matches!(*event, Event::Model(_) | Event::Remove(_)) => {
+            None if !must_wait
+                && matches!(
+                    *event,
+                    Event::Model(_) | Event::Record(_) | Event::Remove(_)
+                ) =>
+            {
                 self.take(now, tag, &event);
             }
             Some(id) if !must_wait => match self.catalogue.known(id) {

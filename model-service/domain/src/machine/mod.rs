@@ -13,6 +13,7 @@ mod cycle;
 mod flushing;
 mod keeping;
 mod loading;
+mod logging;
 mod merging;
 mod patching;
 mod recovery;
@@ -34,6 +35,7 @@ use self::beside::Behind;
 use self::configure::Configuring;
 use self::keeping::Keeping;
 use self::loading::Loading;
+use self::logging::Logging;
 use self::removing::Removing;
 use self::surveying::Surveying;
 use crate::acceptance::Acceptance;
@@ -135,6 +137,8 @@ pub struct Domain {
     configuring: Vec<Configuring>,
     /// The models beside the served one.
     keeping: Keeping,
+    /// What is known of the log in the store.
+    logging: Logging,
     /// For the machine of a model beside the served one: how far it is behind.
     behind: Behind,
     /// Commits of the domain's row that name the model that was set.
@@ -183,6 +187,7 @@ impl Domain {
             surveying: Surveying::default(),
             configuring: Vec::new(),
             keeping: Keeping::default(),
+            logging: Logging::default(),
             behind: Behind::default(),
             naming: Vec::new(),
             unread: Unread::default(),
@@ -470,8 +475,9 @@ impl Domain {
         self.start_removing(now);
         self.sweep(now);
         self.start_activating(now);
-        self.note_reports();
+        self.note_reports(now);
         self.sweep_models(now);
+        self.copy_log();
         if self.must_reload() {
             self.reload();
         } else if self.is_loaded() {
@@ -512,9 +518,9 @@ impl Domain {
         self.held.push((tag, event));
     }
 
-    /// Processes an event, unless a removal of the domain comes before it.
+    /// Processes an event, unless a removal of the domain comes before it, or the log has no room.
     fn take(&mut self, now: Now, tag: DeliveryTag, event: &Arc<Event>) {
-        if self.removal.is_some() || self.keeping.is_activating() {
+        if self.removal.is_some() || self.keeping.is_activating() || self.is_log_full() {
             return self.hold(now, tag, Arc::clone(event));
         }
         self.admit(now, tag, event);
@@ -536,6 +542,7 @@ impl Domain {
         match event {
             Event::Configure(configure) => self.configure(now, tag, configure),
             Event::Model(modelled) => self.change_model(now, tag, modelled),
+            Event::Record(recorded) => self.record(now, tag, recorded),
             Event::Upsert(upsert) => match self.over_quota(now, upsert) {
                 Some(refusal) => {
                     self.outbox.settle(vec![tag], &Outcome::Refused(refusal));
@@ -627,11 +634,13 @@ impl Domain {
         self.retry.worked();
         self.trouble = None;
         self.outbox.stored(ticket);
+        self.logging.stored(ticket);
         match step {
             CommitStep::Events => self.round_stored(now, ticket),
             CommitStep::Settings => self.settings_stored(ticket),
             CommitStep::Models => self.models_stored(now, ticket),
             CommitStep::Model => self.model_stored(ticket),
+            CommitStep::Log => self.log_copied(ticket),
             CommitStep::Habits => self.habits_stored(ticket),
             CommitStep::Features => self.features_stored(now, ticket),
             CommitStep::Lists => self.lists_stored(ticket),

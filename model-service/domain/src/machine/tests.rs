@@ -3,6 +3,7 @@
 
 mod anew;
 mod lengths;
+mod logging;
 mod quotas;
 
 use std::sync::atomic::AtomicBool;
@@ -159,6 +160,7 @@ fn a_window_of_any_length_is_refused_from_the_broker_and_bounded_from_the_store(
             domain: domain.clone(),
             request: window.to_owned(),
             settings: Map::from_iter([("window".to_owned(), window.into())]),
+            by: "k".to_owned(),
         })))
     };
     for (tag, window) in [(1, "584942417355y"), (2, "0s")] {
@@ -848,6 +850,7 @@ fn settings_are_settled_when_the_row_names_their_model_whoever_set_it_first() {
             domain: domain.clone(),
             request: format!("request {tag}"),
             settings,
+            by: "k".to_owned(),
         })));
         let tag = DeliveryTag(tag);
         let effects = machine.handle(at(0), Input::Event { tag, event });
@@ -1040,6 +1043,7 @@ fn readers_are_told_that_a_domain_is_registered() {
         domain,
         request: "r".to_owned(),
         settings: Map::new(),
+        by: "k".to_owned(),
     }));
     let (tag, event) = (DeliveryTag(1), Arc::new(configure));
     let effects = machine.handle(at(0), Input::Event { tag, event });

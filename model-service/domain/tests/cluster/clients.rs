@@ -160,6 +160,7 @@ impl World {
             domain,
             request,
             settings,
+            by: "client".to_owned(),
         }))
     }
 

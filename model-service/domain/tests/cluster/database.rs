@@ -15,7 +15,7 @@ use kindred_domain::store::{
 use kindred_shared::event::Event;
 use kindred_shared::{DomainName, ItemId, ModelName};
 
-use crate::invariants::{Invariant, list_written, violated};
+use crate::invariants::{Invariant, list_written, log_is_whole, violated};
 use crate::mutations::Mutation;
 use crate::process::{Address, Message, ProcessId};
 use crate::removals::removes;
@@ -319,11 +319,15 @@ impl World {
     /// A row arrives.
     pub(crate) fn row(&mut self, row: Row) {
         let is_list = matches!(row.write, Write::List(_));
+        let is_logged = matches!(row.write, Write::Settings(_) | Write::Log(_));
         let removes = removes(&row.write);
         let tables = self.database.tables.entry(row.domain.clone()).or_default();
         let wins = tables.apply(row.stamp, row.write);
         if wins && is_list {
             let checked = list_written(tables, &row.domain, row.stamp.epoch().0);
+            self.check(checked);
+        } else if wins && is_logged {
+            let checked = log_is_whole(tables, &row.domain);
             self.check(checked);
         }
         if wins && removes {

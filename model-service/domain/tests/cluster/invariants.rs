@@ -10,6 +10,7 @@ use kindred_shared::event::Event;
 use kindred_shared::{DomainName, Feature, ItemId, Space};
 
 use crate::process::Process;
+use crate::simulated::log::check_log;
 use crate::simulated::reference::{brute_force, feature_of, habits_of, is_expired, model};
 use crate::simulated::tables::Tables;
 use crate::world::World;
@@ -232,8 +233,14 @@ fn domain_at_the_end(world: &World, name: &DomainName) -> Checked {
         );
     }
     settings_are_the_last(world, tables, name)?;
+    log_is_whole(tables, name)?;
     compare_lists(tables, name, &features)?;
     views_agree(world, name, &features)
+}
+
+/// The log must have every change, and no other.
+pub(crate) fn log_is_whole(tables: &Tables, name: &DomainName) -> Checked {
+    check_log(tables).or_else(|why| violated(Invariant::Exact, format!("the log of {name}: {why}")))
 }
 
 /// The stored settings must be those of the last request without a conflict.

@@ -99,7 +99,7 @@ fn the_same_seed_is_the_same_history() {
 }
 
 /// Number of histories within which an omitted rule must be noticed.
-const UNTIL_FOUND: u64 = 3_000;
+const UNTIL_FOUND: u64 = 20_000;
 
 #[test]
 fn every_rule_left_out_is_noticed() {

@@ -62,10 +62,12 @@ pub(crate) enum Mutation {
     NothingSwept,
     /// Features claim to be made with the stored habits.
     HabitsMislabelled,
+    /// Entries of the log that the row of the settings drops are nowhere else.
+    LogNotCopied,
 }
 
 /// All of them.
-pub(crate) const ALL: [Mutation; 24] = [
+pub(crate) const ALL: [Mutation; 25] = [
     Mutation::AcknowledgedBeforeStored,
     Mutation::NoFence,
     Mutation::BoundOffByOne,
@@ -90,6 +92,7 @@ pub(crate) const ALL: [Mutation; 24] = [
     Mutation::StampsStandStill,
     Mutation::NothingSwept,
     Mutation::HabitsMislabelled,
+    Mutation::LogNotCopied,
 ];
 
 impl World {
@@ -132,6 +135,14 @@ impl World {
             (Some(Mutation::CleanTooEarly), Some(mut row)) if step == CommitStep::Features => {
                 row.dirty = None;
                 writes.push(Write::Domain(row));
+            }
+            (Some(Mutation::LogNotCopied), _) => {
+                for write in &mut writes {
+                    if matches!(write, Write::Log(_)) {
+                        // Deletes nothing.
+                        *write = Write::TrimLog(0);
+                    }
+                }
             }
             (Some(Mutation::HabitsMislabelled), _) => {
                 let settings = self.database.tables.get(domain);

@@ -37,6 +37,7 @@ fn name(event: &Event) -> String {
     match event {
         Event::Configure(configure) => configure.request.clone(),
         Event::Model(modelled) => modelled.request.clone(),
+        Event::Record(recorded) => recorded.request.clone(),
         Event::Remove(removal) => removal.request.clone(),
         Event::Upsert(_) | Event::Delete(_) | Event::Patch(_) => {
             format!("version {}", event.version().unwrap_or_default())
@@ -122,7 +123,11 @@ impl World {
             Event::Patch(_) => {
                 self.books.removals.refused.insert(name(event));
             }
-            Event::Upsert(_) | Event::Delete(_) | Event::Configure(_) | Event::Model(_) => {
+            Event::Upsert(_)
+            | Event::Delete(_)
+            | Event::Configure(_)
+            | Event::Model(_)
+            | Event::Record(_) => {
                 let detail = format!("{event:?} is refused: {why}");
                 self.check(violated(Invariant::NeverBlocked, detail));
             }

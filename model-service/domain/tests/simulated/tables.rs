@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use kindred_domain::habits::Habits;
 use kindred_domain::loaded::{Loaded, Opened};
+use kindred_domain::log::LogEntry;
 use kindred_domain::models::Swept;
 use kindred_domain::store::{
     Beside, BesideRow, Content, DomainRow, FeatureRow, ItemRow, ListRow, SettingsRow, Stamp, Write,
@@ -72,6 +73,7 @@ pub(crate) struct Tables {
     beside_habits: Table<ModelName, Habits>,
     /// One database partition per model.
     pub(crate) beside_lists: BTreeMap<ModelName, Table<ItemId, ListRow>>,
+    pub(crate) log: Table<i64, LogEntry>,
 }
 
 impl Tables {
@@ -112,6 +114,16 @@ impl Tables {
                 let lists = self.beside_lists.entry(model).or_default();
                 lists.write(stamp, id, None)
             }
+            Write::Log(entry) => self.log.write(stamp, entry.number, Some(entry)),
+            Write::TrimLog(floor) => {
+                let old = self.log.rows().map(|(number, _)| *number);
+                let old: Vec<i64> = old.filter(|number| *number < floor).collect();
+                let mut wins = false;
+                for number in old {
+                    wins |= self.log.write(stamp, number, None);
+                }
+                wins
+            }
         }
     }
 
@@ -123,6 +135,7 @@ impl Tables {
         left -= self.contents.sweep(stamp, left, false);
         left -= self.items.sweep(stamp, left, true);
         left -= self.features.sweep(stamp, left, true);
+        left -= self.log.sweep(stamp, left, true);
         left -= self.settings.sweep(stamp, left, true);
         for lists in self.beside_lists.values_mut() {
             left -= lists.sweep(stamp, left, true);

@@ -437,6 +437,7 @@ fn crash_points(step: CommitStep) -> (&'static str, &'static str) {
         | CommitStep::Models
         | CommitStep::Model
         | CommitStep::Habits => ("before-store", "after-store"),
+        CommitStep::Log => ("before-log", "after-log"),
         CommitStep::Features => ("before-features", "after-features"),
         CommitStep::Lists => ("before-flush", "after-flush"),
         CommitStep::Clean => ("before-clean", "after-clean"),

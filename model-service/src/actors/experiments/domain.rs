@@ -152,6 +152,7 @@ impl Experiments {
         domain: &DomainRow,
         experiments: &DomainExperiments,
         experiment: Experiment,
+        by: String,
     ) -> Result<(Figures, bool), ExperimentError> {
         let mut open = experiments.counter.lock().await;
         let owner = self.owner(domain)?;
@@ -169,6 +170,7 @@ impl Experiments {
                 .map_or(i64::MIN, |run| run + 1)
                 .max(now.timestamp_millis()),
             since: now,
+            by,
             ended: None,
             experiment,
         };
@@ -225,6 +227,7 @@ impl Experiments {
         domain: &DomainRow,
         experiments: &DomainExperiments,
         name: &str,
+        by: String,
     ) -> Result<Figures, ExperimentError> {
         let mut open = experiments.counter.lock().await;
         let owner = self.owner(domain)?;
@@ -235,6 +238,7 @@ impl Experiments {
         }
         figures.row.ended = Some(Ended {
             at: Utc::now(),
+            by,
             sums: figures.sums.clone(),
         });
         let Some(mut counter) = open.take() else {
@@ -358,6 +362,7 @@ mod tests {
             row: ExperimentRow {
                 run: 1,
                 since: Utc::now(),
+                by: "-".to_owned(),
                 ended: None,
                 experiment: Experiment {
                     name: "x".to_owned(),

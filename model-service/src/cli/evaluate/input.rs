@@ -74,7 +74,7 @@ impl Items {
                         )));
                     }
                     // Such events are rejected when a file is read.
-                    Event::Configure(_) | Event::Model(_) => {}
+                    Event::Configure(_) | Event::Model(_) | Event::Record(_) => {}
                 }
                 Ok(())
             },

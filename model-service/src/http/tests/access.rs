@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use kindred_domain::habits::Habits;
 use kindred_domain::keys::{Grants, KeyRow, KeyStore};
+use kindred_domain::log::LogEnd;
 use kindred_domain::models::Models;
 use kindred_domain::settings::DomainSettings;
 use kindred_domain::store::{SettingsRow, StoreError};
@@ -63,6 +64,7 @@ impl Guarded {
             answered: Vec::new(),
             habits: Habits::default(),
             models: Models::default(),
+            log: LogEnd::default(),
         };
         let public = vec![StoreWrite::Settings(settings)];
         bench.rows.write("public.example", public).await;
@@ -297,6 +299,7 @@ async fn a_key_opens_what_it_grants() {
             "",
             &[&manage, &admin],
         ),
+        ("GET", "/v1/domains/a.example/log", "", &[&manage, &admin]),
         ("DELETE", "/v1/domains/a.example", "", &[&manage, &admin]),
         (
             "GET",
@@ -425,6 +428,7 @@ async fn quotas_hold_whoever_a_client_says_it_is() {
         updated_at: DateTime::from_timestamp_millis(1).expect("a time"),
         habits: Habits::default(),
         models: Models::default(),
+        log: LogEnd::default(),
         answered: Vec::new(),
     };
     let rows = vec![StoreWrite::Settings(settings)];

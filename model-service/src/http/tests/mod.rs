@@ -6,6 +6,7 @@ mod connections;
 mod documents;
 mod experiments;
 mod listing;
+mod log;
 mod page;
 mod patches;
 mod paths;

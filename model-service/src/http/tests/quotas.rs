@@ -1,6 +1,7 @@
 //! Quotas of domains; removals are always admitted.
 
 use kindred_domain::habits::Habits;
+use kindred_domain::log::LogEnd;
 use kindred_domain::models::Models;
 use kindred_domain::settings::DomainSettings;
 use kindred_domain::store::SettingsRow;
@@ -16,6 +17,7 @@ async fn limited(settings: DomainSettings) -> Bench {
         answered: Vec::new(),
         habits: Habits::default(),
         models: Models::default(),
+        log: LogEnd::default(),
     };
     bench.rows.write("x", vec![StoreWrite::Settings(row)]).await;
     bench.rows.put("x", item_row("there", 1)).await;

@@ -12,8 +12,8 @@ use kindred_runtime::amqp::{
 };
 use kindred_runtime::host::process_name;
 use kindred_shared::event::{
-    CONFIGURED, Configure, Event, Limits, MODELLED, Modelled, REMOVED, Reason, Refusal, Removal,
-    parse_for,
+    CONFIGURED, Configure, Event, Limits, MODELLED, Modelled, RECORDED, REMOVED, Reason, Recorded,
+    Refusal, Removal, parse_for,
 };
 use lapin::message::Delivery as Message;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
@@ -514,12 +514,12 @@ fn redeliveries(message: &Message) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// Parses the event of a message. Events that change settings or models, or remove the domain, are
+/// Parses the event of a message. Events that change settings or models, record a change, or remove the domain, are
 /// recognised by the message's type. Only Kindred sends them: they name its user, which the broker
 /// lets no other user do.
 fn parse(raw: &Raw, limits: &Limits, own_user: &ShortString) -> Result<Event, Refusal> {
     let kind = raw.properties.kind().as_ref().map(ShortString::as_str);
-    let Some(kind @ (CONFIGURED | MODELLED | REMOVED)) = kind else {
+    let Some(kind @ (CONFIGURED | MODELLED | RECORDED | REMOVED)) = kind else {
         return parse_for(&raw.body, limits, &raw.key);
     };
     if raw.properties.user_id().as_ref() != Some(own_user) {
@@ -536,6 +536,10 @@ fn parse(raw: &Raw, limits: &Limits, own_user: &ShortString) -> Result<Event, Re
         MODELLED => {
             let modelled = Modelled::parse(&raw.body, limits, &raw.key)?;
             Ok(Event::Model(Box::new(modelled)))
+        }
+        RECORDED => {
+            let recorded = Recorded::parse(&raw.body, limits, &raw.key)?;
+            Ok(Event::Record(Box::new(recorded)))
         }
         _ => Removal::parse(&raw.body, limits, &raw.key).map(Event::Remove),
     }
@@ -574,7 +578,7 @@ mod tests {
             read(REMOVED, Some("kindred")),
             Ok(Event::Remove(_))
         ));
-        for kind in [CONFIGURED, MODELLED, REMOVED] {
+        for kind in [CONFIGURED, MODELLED, RECORDED, REMOVED] {
             for user in [None, Some("publisher"), Some("")] {
                 let refusal = read(kind, user).unwrap_err();
                 assert_eq!(refusal.reason, Reason::UnknownType, "{kind} {user:?}");

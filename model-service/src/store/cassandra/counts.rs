@@ -14,9 +14,10 @@ pub(super) enum Table {
     Partitions,
     Models,
     ModelLists,
+    Log,
 }
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "domains",
     "domain_settings",
     "items",
@@ -26,6 +27,7 @@ const NAMES: [&str; 9] = [
     "partitions",
     "domain_models",
     "similar_items_by_model",
+    "domain_log",
 ];
 
 /// Rows written since the start, deletions included, by table.

@@ -47,6 +47,7 @@ use counts::Counts;
 use facts::Facts;
 pub use failure::Trouble;
 pub(crate) use keys::KeyTable;
+use kindred_domain::log::LogEntry;
 use kindred_domain::models::Swept;
 use kindred_domain::store::{
     Beside, Cas, Content, Damaged, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow, Lease,
@@ -256,6 +257,16 @@ impl Store for CassandraStore {
 
     async fn settings(&self, domain: &DomainName) -> Result<Option<SettingsRow>, StoreError> {
         let stored = self.stored_settings(domain).await;
+        stored.map_err(Trouble::of_read)
+    }
+
+    async fn log(
+        &self,
+        domain: &DomainName,
+        after: i64,
+        most: usize,
+    ) -> Result<Vec<LogEntry>, StoreError> {
+        let stored = self.stored_log(domain, after, most).await;
         stored.map_err(Trouble::of_read)
     }
 

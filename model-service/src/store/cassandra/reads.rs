@@ -20,6 +20,7 @@ use super::failure::Trouble;
 use super::rows::{self, Read, ReadDomain, StoredDomain};
 use super::statements::Statements;
 use crate::store::damage::{self, Unsound};
+use kindred_domain::log::LogEntry;
 use kindred_domain::store::{
     Beside, Content, DomainRow, FeatureRow, ItemRow, ListRow, Page, SettingsRow,
 };
@@ -202,6 +203,19 @@ impl CassandraStore {
             .await?;
         let row = rows::settings(&found)?;
         Ok(row.and_then(|row| self.sound_one(domain, damage::SETTINGS, row)))
+    }
+
+    /// Entries of a domain's log, by number.
+    pub(super) async fn stored_log(
+        &self,
+        domain: &DomainName,
+        after: i64,
+        most: usize,
+    ) -> Result<Vec<LogEntry>, Trouble> {
+        let most = i32::try_from(most).unwrap_or(i32::MAX);
+        let values = (domain.as_str(), after, most);
+        let found = self.read(&self.statements.log, values).await?;
+        Ok(self.sound(domain, damage::LOG, rows::log(&found)?))
     }
 
     /// Rows of a domain ordered by id; of one model if the model is part of their key.

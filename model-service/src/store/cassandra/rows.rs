@@ -16,6 +16,7 @@ use super::failure::Trouble;
 use crate::store::damage::{Unsound, item_id};
 use crate::store::sound;
 use kindred_domain::habits::Habits;
+use kindred_domain::log::LogEntry;
 use kindred_domain::store::{
     BesideRow, Content, DomainRow, FeatureRow, ItemRow, ListRow, Liveness, Neighbour, RemovalStage,
     Removed, SettingsRow,
@@ -34,6 +35,7 @@ pub(super) struct RowChange {
 }
 
 /// The new content of a row.
+#[allow(clippy::large_enum_variant)] // settings are in few changes, items in most
 pub(super) enum Change {
     /// The row, and the domain's number of buckets.
     Domain(DomainRow, i16),
@@ -52,6 +54,8 @@ pub(super) enum Change {
     BesideHabits(ModelName, Habits),
     BesideList(ModelName, ListRow),
     DeleteBesideList(ModelName, ItemId),
+    Log(LogEntry),
+    TrimLog(i64),
 }
 
 #[derive(SerializeRow)]
@@ -227,6 +231,11 @@ impl SerializeRow for RowChange {
             Change::DeleteBesideList(model, id) => {
                 (stamp, domain, model.as_str(), id.as_str()).serialize(context, writer)
             }
+            Change::Log(entry) => {
+                let json = serde_json::to_string(entry).map_err(SerializationError::new)?;
+                (domain, entry.number, json, stamp).serialize(context, writer)
+            }
+            Change::TrimLog(floor) => (stamp, domain, *floor).serialize(context, writer),
         }
     }
 
@@ -276,7 +285,9 @@ impl RowChange {
             | Change::PurgeDomain
             | Change::Settings(_)
             | Change::Beside(..)
-            | Change::BesideHabits(..) => FIXED,
+            | Change::BesideHabits(..)
+            | Change::Log(_)
+            | Change::TrimLog(_) => FIXED,
             Change::PurgeItem(id)
             | Change::DeleteContent(id)
             | Change::DeleteFeature(id, _)
@@ -467,6 +478,18 @@ pub(super) fn settings(found: &QueryRowsResult) -> Result<Option<Read<SettingsRo
         Ok(SettingsRow { updated_at, ..row })
     };
     Ok(row.map(|row| read(row).map_err(|why: String| Unsound::new("", why))))
+}
+
+/// Decodes rows of `domain_log`.
+pub(super) fn log(found: &QueryRowsResult) -> Result<Vec<Read<LogEntry>>, Trouble> {
+    let rows = found.rows::<(i64, Option<&str>)>()?;
+    rows.map(|row| {
+        let (number, entry) = row?;
+        let read = |text| serde_json::from_str::<LogEntry>(text).map_err(|error| error.to_string());
+        let read = there("entry", entry).and_then(read);
+        Ok(read.map_err(|why| Unsound::new(&number.to_string(), why)))
+    })
+    .collect()
 }
 
 /// The state of a model next to the served one, and the habits of its features.

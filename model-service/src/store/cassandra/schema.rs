@@ -120,6 +120,15 @@ const MIGRATIONS: &[Migration] = &[
         ],
         columns: &[],
     },
+    Migration {
+        number: 10,
+        name: "logs of changes",
+        statements: &[
+            "CREATE TABLE IF NOT EXISTS {ks}.domain_log (domain text, number bigint, entry text, \
+             PRIMARY KEY (domain, number))",
+        ],
+        columns: &[],
+    },
 ];
 
 /// A column added to an existing table.

@@ -86,6 +86,11 @@ statements! {
         sweep_items: "DELETE FROM {ks}.items USING TIMESTAMP ? WHERE domain = ? AND bucket = ?",
         sweep_features: "DELETE FROM {ks}.item_features USING TIMESTAMP ? \
             WHERE domain = ? AND model = ? AND bucket = ?",
+        put_log: "INSERT INTO {ks}.domain_log (domain, number, entry) VALUES (?, ?, ?) \
+            USING TIMESTAMP ?",
+        trim_log: "DELETE FROM {ks}.domain_log USING TIMESTAMP ? WHERE domain = ? AND number < ?",
+        sweep_log: "DELETE FROM {ks}.domain_log USING TIMESTAMP ? WHERE domain = ?",
+        log: "SELECT number, entry FROM {ks}.domain_log WHERE domain = ? AND number > ? LIMIT ?",
         sweep_settings: "DELETE FROM {ks}.domain_settings USING TIMESTAMP ? WHERE domain = ?",
 
         put_experiment: "INSERT INTO {ks}.domain_experiments (domain, name, run, experiment) \

@@ -65,6 +65,7 @@ impl CassandraStore {
         self.sweep_experiments(domain, at).await?;
         self.delete(&all.sweep_all_beside, (at, of), Table::Models)
             .await?;
+        self.delete(&all.sweep_log, (at, of), Table::Log).await?;
         self.delete(&all.sweep_settings, (at, of), Table::Settings)
             .await?;
         Ok(true)

@@ -128,6 +128,8 @@ impl CassandraStore {
                 Write::DeleteBesideList(model, id) => {
                     rows.push(row(0, Change::DeleteBesideList(model, id)));
                 }
+                Write::Log(entry) => rows.push(row(0, Change::Log(entry))),
+                Write::TrimLog(floor) => rows.push(row(0, Change::TrimLog(floor))),
             }
         }
         plan
@@ -188,6 +190,8 @@ impl CassandraStore {
             Change::BesideHabits(..) => &all.put_beside_habits,
             Change::BesideList(..) => &all.put_beside_list,
             Change::DeleteBesideList(..) => &all.delete_beside_list,
+            Change::Log(_) => &all.put_log,
+            Change::TrimLog(_) => &all.trim_log,
         }
     }
 }
@@ -202,6 +206,7 @@ fn table(change: &Change) -> Table {
         Change::List(_) | Change::DeleteList(_) => Table::Lists,
         Change::Beside(..) | Change::BesideHabits(..) => Table::Models,
         Change::BesideList(..) | Change::DeleteBesideList(..) => Table::ModelLists,
+        Change::Log(_) | Change::TrimLog(_) => Table::Log,
     }
 }
 
@@ -220,7 +225,9 @@ fn together(row: &RowChange) -> Option<Together> {
         | Change::Beside(..)
         | Change::BesideHabits(..)
         | Change::Content(..)
-        | Change::DeleteContent(_) => return None,
+        | Change::DeleteContent(_)
+        | Change::Log(_)
+        | Change::TrimLog(_) => return None,
     };
     Some((table(&row.change), row.bucket, model))
 }

@@ -11,6 +11,7 @@ use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
 
 use crate::store::sound;
 use kindred_domain::habits::Habits;
+use kindred_domain::log::LogEntry;
 use kindred_domain::store::{
     BesideRow, Content, DomainRow, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow, Liveness,
     Neighbour, SettingsRow, Stamp,
@@ -49,6 +50,16 @@ pub(super) fn key(domain: &DomainName, id: &str) -> Vec<u8> {
 /// The key of an item's feature of a model.
 pub(super) fn feature_key(domain: &str, model: &ModelName, id: &str) -> Vec<u8> {
     joined(&[domain, model.as_str(), id])
+}
+
+/// The key of an entry of a domain's log: its number has 20 digits, so that keys are ordered by number.
+pub(super) fn log_key(domain: &DomainName, number: i64) -> Vec<u8> {
+    joined(&[domain.as_str(), &log_id(number)])
+}
+
+/// The last part of the key of an entry.
+pub(super) fn log_id(number: i64) -> String {
+    format!("{:020}", number.max(0))
 }
 
 fn joined(parts: &[&str]) -> Vec<u8> {
@@ -150,6 +161,13 @@ impl Writer {
         self.time(row.updated_at);
         let settings = serde_json::to_string(row);
         self.text(&settings.expect("settings are a map from text"));
+    }
+
+    /// An entry of a domain's log.
+    pub(super) fn log(&mut self, stamp: Stamp, entry: &LogEntry) {
+        self.begin(stamp, ROW_1);
+        let entry = serde_json::to_string(entry);
+        self.text(&entry.expect("an entry is texts, a time and JSON"));
     }
 
     /// The state of a model next to the served one; its name is in the key.
@@ -310,6 +328,11 @@ impl<'a> RowReader<'a> {
         let row = serde_json::from_str(self.text()?);
         let row = row.map_err(|error| Malformed(error.to_string()))?;
         Ok(SettingsRow { updated_at, ..row })
+    }
+
+    /// An entry of a domain's log.
+    pub(super) fn log(mut self) -> Result<LogEntry, Malformed> {
+        serde_json::from_str(self.text()?).map_err(|error| Malformed(error.to_string()))
     }
 
     /// The state of a model next to the served one.

@@ -40,10 +40,11 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::store::damage::{self, Damage};
 use crate::store::{OpenError, sound};
 use encoding::{
-    Malformed, RowReader, end_of, feature_key, id_of, key, said_id, split_key, split_value,
+    Malformed, RowReader, end_of, feature_key, id_of, key, log_id, said_id, split_key, split_value,
 };
 use failure::{Trouble, guarded};
 use kindred_domain::keys::{KeyRow, KeyStore};
+use kindred_domain::log::LogEntry;
 use kindred_domain::models::Swept;
 use kindred_domain::store::{
     Beside, Cas, Content, Damaged, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow, Lease,
@@ -546,6 +547,18 @@ impl Store for EmbeddedStore {
     async fn settings(&self, domain: &DomainName) -> Result<Option<SettingsRow>, StoreError> {
         let of = (domain, StampedTable::Settings);
         self.get_one(of, key(domain, ""), |_, r| r.settings()).await
+    }
+
+    async fn log(
+        &self,
+        domain: &DomainName,
+        after: i64,
+        most: usize,
+    ) -> Result<Vec<LogEntry>, StoreError> {
+        let from = ItemId::new(&log_id(after.saturating_add(1))).ok();
+        let of = (domain, StampedTable::Log);
+        let page = self.scan(of, key(domain, ""), from.as_ref(), most, |_, r| r.log());
+        Ok(page.await?.rows)
     }
 
     async fn scan_items(

@@ -1,12 +1,14 @@
 //! The tables of the database, and the one rule for writing rows.
 
+use std::ops::Range;
+
 use kindred_shared::{DomainName, ItemId, ModelName};
 use redb::{
     ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, TableError,
     WriteTransaction,
 };
 
-use super::encoding::{Head, Writer, end_of, feature_key, key, split_value};
+use super::encoding::{Head, Writer, end_of, feature_key, key, log_key, split_value};
 use super::experiments::ExperimentTables;
 use super::failure::Trouble;
 use crate::store::damage;
@@ -45,10 +47,12 @@ pub(super) enum StampedTable {
     ModelHabits,
     /// Their lists.
     ModelLists,
+    /// Entries of logs, by number.
+    Log,
 }
 
 impl StampedTable {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Domains,
         Self::Items,
         Self::Contents,
@@ -58,6 +62,7 @@ impl StampedTable {
         Self::Models,
         Self::ModelHabits,
         Self::ModelLists,
+        Self::Log,
     ];
 
     /// Its name in metrics, as in the contract.
@@ -72,6 +77,7 @@ impl StampedTable {
             Self::Models => damage::MODELS,
             Self::ModelHabits => damage::MODEL_HABITS,
             Self::ModelLists => damage::MODEL_LISTS,
+            Self::Log => damage::LOG,
         }
     }
 
@@ -145,10 +151,10 @@ impl<'t> Tables<'t> {
         models: &'t [ModelName],
     ) -> Result<Self, Trouble> {
         let rows = StampedTable::ALL.map(|kind| transaction.open_table(kind.definition()));
-        let [a, b, c, d, e, f, g, h, i] = rows;
+        let [a, b, c, d, e, f, g, h, i, j] = rows;
         Ok(Self {
             models,
-            rows: [a?, b?, c?, d?, e?, f?, g?, h?, i?],
+            rows: [a?, b?, c?, d?, e?, f?, g?, h?, i?, j?],
             leases: transaction.open_table(LEASES)?,
             markers: transaction.open_table(MARKERS)?,
             keys: transaction.open_table(KEYS)?,
@@ -225,7 +231,7 @@ impl<'t> Tables<'t> {
                     self.put_row(StampedTable::Domains, &key(domain, ""), stamp)?;
                 }
                 Write::PurgeDomain => {
-                    self.delete(StampedTable::Domains, &key(domain, ""), stamp)?
+                    self.delete(StampedTable::Domains, &key(domain, ""), stamp)?;
                 }
                 Write::Settings(row) => {
                     self.buffer.settings(stamp, row);
@@ -280,6 +286,14 @@ impl<'t> Tables<'t> {
                     let key = feature_key(domain.as_str(), model, id.as_str());
                     self.delete(StampedTable::ModelLists, &key, stamp)?;
                 }
+                Write::Log(entry) => {
+                    self.buffer.log(stamp, entry);
+                    self.put_row(StampedTable::Log, &log_key(domain, entry.number), stamp)?;
+                }
+                Write::TrimLog(floor) => {
+                    let range = key(domain, "")..log_key(domain, *floor);
+                    self.sweep_range(StampedTable::Log, range, stamp, usize::MAX)?;
+                }
             }
         }
         Ok(())
@@ -303,6 +317,7 @@ impl<'t> Tables<'t> {
             StampedTable::Features,
             StampedTable::ModelHabits,
             StampedTable::Models,
+            StampedTable::Log,
             StampedTable::Settings,
         ];
         let ranges = kinds.map(|kind| (kind, first.clone())).into();
@@ -346,28 +361,42 @@ impl<'t> Tables<'t> {
         let mut left = most;
         for (kind, first) in ranges {
             let end = end_of(first.clone());
-            let table = &mut self.rows[kind as usize];
-            let mut keys = Vec::new();
-            for row in table.range(first.as_slice()..end.as_slice())? {
-                if keys.len() == left {
-                    break;
-                }
-                let (key, value) = row?;
-                if split_value(value.value()).map_or(true, |(head, _)| head.stamp <= stamp) {
-                    keys.push(key.value().to_vec());
-                }
-            }
-            for key in &keys {
-                table.remove(key.as_slice())?;
-                self.markers.remove(&*marker_key(kind, key))?;
-                self.written[kind as usize] += 1;
-            }
-            left -= keys.len();
+            left -= self.sweep_range(kind, first..end, stamp, left)?;
             if left == 0 {
                 break;
             }
         }
         Ok(left)
+    }
+
+    /// The same for one range of keys; returns how many it removed.
+    fn sweep_range(
+        &mut self,
+        kind: StampedTable,
+        keys: Range<Vec<u8>>,
+        stamp: Stamp,
+        most: usize,
+    ) -> Result<usize, Trouble> {
+        let table = &mut self.rows[kind as usize];
+        let mut old = Vec::new();
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        for row in table.range(keys.start.as_slice()..keys.end.as_slice())? {
+            if old.len() == most {
+                break;
+            }
+            let (key, value) = row?;
+            if split_value(value.value()).map_or(true, |(head, _)| head.stamp <= stamp) {
+                old.push(key.value().to_vec());
+            }
+        }
+        for key in &old {
+            table.remove(key.as_slice())?;
+            self.markers.remove(&*marker_key(kind, key))?;
+            self.written[kind as usize] += 1;
+        }
+        Ok(old.len())
     }
 
     fn put_row(&mut self, kind: StampedTable, key: &[u8], stamp: Stamp) -> Result<(), Trouble> {

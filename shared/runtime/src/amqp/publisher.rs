@@ -41,6 +41,7 @@ pub fn event_message(names: &Names, event: &Event) -> Outgoing {
     let message_id = match (event, event.id(), event.version()) {
         (Event::Configure(configure), ..) => configure.request.clone(),
         (Event::Model(modelled), ..) => modelled.request.clone(),
+        (Event::Record(recorded), ..) => recorded.request.clone(),
         (Event::Remove(removal), ..) => removal.request.clone(),
         (_, Some(id), Some(version)) => format!("{id}@{version}"),
         (_, id, _) => id.map(ToString::to_string).unwrap_or_default(),
