@@ -31,6 +31,7 @@ mod long_answers;
 mod many_domains;
 mod memory;
 mod models;
+mod named_vectors;
 mod neighbours;
 mod pairs;
 mod patches;

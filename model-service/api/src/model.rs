@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use kindred_shared::ModelName;
+use kindred_shared::{ModelName, VectorName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -34,9 +34,13 @@ impl fmt::Display for ModelState {
 /// A request for a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ModelBody {
-    /// The way its features are made: `words-1` or `text-2`.
+    /// The way its features are made: `words-1` or `text-2` from texts; `vectors` are brought by the items.
     #[schema(example = "words-1")]
     pub kind: String,
+    /// Of kind `vectors`: the name of the vectors; `own` is the one that items bring as `vector`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "clip")]
+    pub vector: Option<String>,
 }
 
 /// A model of a domain, and its state.
@@ -46,8 +50,12 @@ pub struct ModelAnswer {
     #[schema(value_type = String, example = "words-1")]
     pub name: ModelName,
     /// The way its features are made.
-    #[schema(value_type = String, example = "words-1")]
-    pub kind: ModelName,
+    #[schema(example = "words-1")]
+    pub kind: String,
+    /// Of kind `vectors`: the name of the vectors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "clip")]
+    pub vector: Option<VectorName>,
     /// Its state.
     pub state: ModelState,
     /// The share of the domain's items that have a list by it: 0 to 1.

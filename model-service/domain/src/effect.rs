@@ -171,7 +171,7 @@ pub enum Effect {
     Load {
         /// The ticket of the answer.
         ticket: Ticket,
-        /// The model for its texts: only its features and those of own vectors are read.
+        /// The kind of the model: only its features are read, and those of own vectors where they take precedence.
         model: ModelName,
     },
     /// Make rows durable; answer [`Input::Committed`].
@@ -367,7 +367,7 @@ pub struct Made {
     pub version: u64,
     /// What it is compared with.
     pub space: Space,
-    /// Fingerprint of the habits with which it was made; 0 for an own vector.
+    /// Fingerprint of the habits with which it was made; 0 for a vector.
     pub habits: u64,
     /// The feature; zero: there is nothing to compare.
     pub feature: Feature,
@@ -384,7 +384,7 @@ impl Made {
 
     /// Fingerprint of the habits that the feature depends on; `None`: it depends on none.
     pub(crate) fn made_with(&self) -> Option<u64> {
-        let depends = self.rejected().is_none() && !self.space.is_own();
+        let depends = self.rejected().is_none() && !self.space.is_of_vectors();
         depends.then_some(self.habits)
     }
 }

@@ -52,6 +52,8 @@ impl Opened {
 pub struct Loaded {
     /// The domain's row, read after everything else; `None`: it is not registered.
     pub row: Option<DomainRow>,
+    /// The kind of model it is read for; `None`: any of texts.
+    kind: Option<ModelName>,
     items: Vec<LoadedItem>,
     by_id: HashMap<ItemId, usize>,
     words: Interner,
@@ -85,6 +87,14 @@ pub(crate) struct Resolved {
 }
 
 impl Loaded {
+    /// Nothing is read yet of what the machine of a model of this kind needs.
+    pub fn of(kind: &ModelName) -> Self {
+        Self {
+            kind: Some(kind.clone()),
+            ..Self::default()
+        }
+    }
+
     /// Number of items read, including those that are gone.
     pub fn items(&self) -> usize {
         self.items.len()
@@ -96,7 +106,7 @@ impl Loaded {
         self.by_id.insert(row.id.clone(), at);
         self.items.push(LoadedItem {
             id: row.id.clone(),
-            item: Item::stored(row, &mut self.words),
+            item: Item::stored(row, self.kind.as_ref(), &mut self.words),
             since: row.since,
             has_feature: false,
         });
@@ -213,7 +223,7 @@ impl Resolved {
         }
         loaded.has_feature = true;
         // A rejected item is tried again only with its next event.
-        let depends = !loaded.item.is_doubtful && !row.space.is_own();
+        let depends = !loaded.item.is_doubtful && !row.space.is_of_vectors();
         loaded.item.habits = depends.then_some(row.habits);
         if !loaded.item.is_visible() {
             return;

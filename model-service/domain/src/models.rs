@@ -91,6 +91,12 @@ impl Models {
         &self.beside
     }
 
+    /// The kinds of all models beside the served one, and of those with rows to delete.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = &ModelName> {
+        let beside = self.beside.values().map(|entry| &entry.kind);
+        beside.chain(self.leaving.values().map(|leaving| &leaving.kind))
+    }
+
     /// Whether queries may use this model beside the served one.
     pub fn is_ready(&self, name: &ModelName) -> bool {
         let entry = self.beside.get(name);

@@ -12,7 +12,7 @@ use compute_worker::models::{Own, compares_languages, weighs_by_domain};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use kindred_shared::job::{ExtractTask, Job, Reply, Task};
-use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
+use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space, VectorName};
 use tracing::warn;
 
 use super::loading::failure;
@@ -37,6 +37,9 @@ const SURVEY_PAGE: usize = 32;
 /// for what takes milliseconds.
 const LOOK: Duration = Duration::from_millis(500);
 const LOOKS: u32 = 60;
+
+/// Why no feature is made of an item whose row and content do not belong together.
+const DAMAGED: &str = "its text is damaged in the store; publish it again";
 
 /// What is known about a domain before features are made.
 pub struct Known {
@@ -85,7 +88,7 @@ pub async fn extract(
                     steps.push_back(extraction.read(found));
                 }
                 Step::Prepare(asked, fallback) => {
-                    let prepared = prepare(services, &preprocessor, asked, &habits, fallback).await;
+                    let prepared = prepare(services, model, &preprocessor, asked, &habits, fallback).await;
                     steps.extend(extraction.prepared(prepared));
                 }
                 Step::Submit(piece, task, length) => {
@@ -141,15 +144,17 @@ async fn read(
 /// Turns texts into terms, on the pool.
 async fn prepare(
     services: &Services,
+    model: &ModelName,
     preprocessor: &Arc<Preprocessor>,
     asked: Vec<Asked>,
     habits: &Arc<Habits>,
     fallback: Option<Fallback>,
 ) -> Vec<(Asked, Prepared)> {
     let (preprocessor, habits) = (Arc::clone(preprocessor), Arc::clone(habits));
-    let one = move |asked: &Asked| {
-        let fallback = fallback.as_ref();
-        prepare_one(&preprocessor, &asked.material, &habits, fallback)
+    let kind = model.clone();
+    let one = move |asked: &Asked| match kind.vector() {
+        Some(name) => vector_of(&kind, &name, &asked.material),
+        None => prepare_one(&preprocessor, &asked.material, &habits, fallback.as_ref()),
     };
     match isolation::each(&services.pool, asked, LOOK, LOOKS, one).await {
         Ok(prepared) => {
@@ -168,6 +173,15 @@ async fn prepare(
     }
 }
 
+/// The feature of an item by a kind whose features are vectors of this name.
+fn vector_of(kind: &ModelName, name: &VectorName, material: &Material) -> Prepared {
+    if !material.is_whole() {
+        return Prepared::Unfit(DAMAGED.to_owned());
+    }
+    let vector = material.content.vector_named(name).unwrap_or_default();
+    Prepared::Known(Space::of_vectors(kind, vector.len()), Own::feature(vector))
+}
+
 fn prepare_one(
     preprocessor: &Preprocessor,
     material: &Material,
@@ -176,7 +190,7 @@ fn prepare_one(
 ) -> Prepared {
     let Material { row, content } = material;
     if !material.is_whole() {
-        return Prepared::Unfit("its text is damaged in the store; publish it again".to_owned());
+        return Prepared::Unfit(DAMAGED.to_owned());
     }
     if let Some(vector) = &content.vector {
         return Prepared::Known(Space::own(vector.len()), Own::feature(vector));

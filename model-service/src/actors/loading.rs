@@ -96,10 +96,14 @@ async fn read(
     of: Option<(&ModelName, &ModelName)>,
     load: &Load,
 ) -> Result<Box<Loaded>, StoreError> {
-    let mut loaded = Box::<Loaded>::default();
+    let mut loaded = Box::new(Loaded::of(model));
     let (mut items, mut feature_bytes) = (0, 0);
     let own = ModelName::own();
-    let (mut of_items, mut of_model, mut of_own) = (Scan::Begins, Scan::Begins, Scan::Begins);
+    let (mut of_items, mut of_model) = (Scan::Begins, Scan::Begins);
+    let mut of_own = match model.prefers_own() {
+        true => Scan::Begins,
+        false => Scan::Over,
+    };
     // Pages of all three are read at once: a database reads them on several cores.
     while !(of_items.is_over() && of_model.is_over() && of_own.is_over()) {
         let (rows, features, own_features) = tokio::try_join!(

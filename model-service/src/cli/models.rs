@@ -34,6 +34,9 @@ pub(crate) struct PutArgs {
     /// The model's kind [default: its name]
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
+    /// Of kind vectors: the name of the vectors that items bring
+    #[arg(long, value_name = "NAME")]
+    vector: Option<String>,
     #[command(flatten)]
     server: Server,
     #[command(flatten)]
@@ -76,7 +79,7 @@ pub(crate) fn list(args: &ListArgs, config: &Config, json: bool, out: &mut dyn W
     let ModelsAnswer { models } = client.read(&answer)?;
     writeln!(
         out,
-        "{:<24} {:<12} {:<9} {:>5}",
+        "{:<24} {:<16} {:<9} {:>5}",
         "model", "kind", "state", "done"
     )?;
     for model in &models {
@@ -89,6 +92,7 @@ pub(crate) fn put(args: &PutArgs, config: &Config, json: bool, out: &mut dyn Wri
     let client = args.server.client(config)?;
     let body = ModelBody {
         kind: args.kind.as_ref().unwrap_or(&args.name).clone(),
+        vector: args.vector.clone(),
     };
     let body =
         serde_json::to_vec(&body).map_err(|error| CommandError::failed(error.to_string()))?;
@@ -143,15 +147,20 @@ fn write_model(model: &ModelAnswer, out: &mut dyn Write) -> std::io::Result<()> 
     let ModelAnswer {
         name,
         kind,
+        vector,
         state,
         done,
         reason,
     } = model;
+    let kind = match vector {
+        Some(vector) => format!("{kind} {vector}"),
+        None => kind.clone(),
+    };
     let reason = reason.as_deref().map(printable).unwrap_or_default();
     let line = format!(
-        "{:<24} {:<12} {state:<9} {:>4.0}% {reason}",
+        "{:<24} {:<16} {state:<9} {:>4.0}% {reason}",
         name.as_str(),
-        kind.as_str(),
+        printable(&kind),
         100.0 * done
     );
     writeln!(out, "{}", line.trim_end())

@@ -20,6 +20,7 @@ use super::parts::{Queries, Reads};
 use super::question::{Asked, Of};
 use super::relay::{as_ours, is_proxied};
 use super::taking_part::TakingPart;
+use super::values::invalid;
 use crate::actors::scans::ScanError;
 use crate::actors::texts::{Rules, Text, Texts, Words};
 use crate::owners::OwnerLocation;
@@ -380,10 +381,21 @@ impl Asking {
                 (Subject::Items(items.clone()), words.collect())
             }
             Of::Vector(values) => {
-                let (space, feature) = (Space::own(values.len()), Own::feature(values));
+                let space = match model.vector() {
+                    Some(_) => Space::of_vectors(&model, values.len()),
+                    None => Space::own(values.len()),
+                };
+                let feature = Own::feature(values);
                 (Subject::Feature { space, feature }, Words::new())
             }
             Of::Text(text) => {
+                if let Some(vector) = model.vector() {
+                    let detail = format!(
+                        "This model compares the vectors named {vector}, not texts: ask with such \
+                         a vector, or name another model."
+                    );
+                    return Err(invalid("text", detail));
+                }
                 let rules = Rules {
                     domain: &self.domain,
                     model: &model,
@@ -402,6 +414,12 @@ impl Asking {
         Ok(words)
     }
 
+    /// Whether the model's features are vectors of a name.
+    fn compares_vectors(&self) -> bool {
+        let kind = self.snapshot.model();
+        kind.is_some_and(|kind| kind.vector().is_some())
+    }
+
     fn written(&self, found: &kindred_query::Found, words: &Words) -> Answered {
         let items = match &self.of {
             Of::Items(items) => items.as_slice(),
@@ -411,7 +429,8 @@ impl Asking {
             .iter()
             .find_map(|(id, _)| self.snapshot.item(id.as_str(), self.question.now));
         let model = match (&self.of, known) {
-            (Of::Vector(_), _) => Some(kindred_shared::name::OWN),
+            (Of::Vector(_), _) if !self.compares_vectors() => Some(kindred_shared::name::OWN),
+            (Of::Vector(_), _) => self.snapshot.name().map(ModelName::as_str),
             (_, Some(item)) => item.model(),
             (_, None) => self.snapshot.model().map(ModelName::as_str),
         };

@@ -8,7 +8,7 @@ use compute_worker::models::{compares_languages, names_of_texts};
 use kindred_api::model::{ActivatedAnswer, ModelAnswer, ModelBody, ModelState, ModelsAnswer};
 use kindred_api::problem::Kind;
 use kindred_shared::event::{Event, ModelChange, Modelled};
-use kindred_shared::{DomainName, ModelName};
+use kindred_shared::{DomainName, ModelName, VectorName};
 use serde_json::Value;
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -29,6 +29,8 @@ use kindred_domain::status::{DomainStatus, State};
 
 /// Largest request body, in bytes.
 const MAX_BYTES: usize = 64 << 10;
+/// The kind whose features are vectors that items bring with them.
+const VECTORS: &str = "vectors";
 /// Smallest share left to do that is shown for a model that is being built.
 const LEFT: f64 = 0.01;
 
@@ -115,7 +117,8 @@ async fn put_one(
     let kind = kind(&body.read_whole(MAX_BYTES).await?)?;
     let stored = reads.store.settings(&domain).await?;
     let across = stored.and_then(|row| row.settings.across_languages);
-    if !compares_languages(&kind) {
+    // Vectors have no language.
+    if kind.vector().is_none() && !compares_languages(&kind) {
         fits_model(across, &kind)?;
     }
     let put = ModelChange::Put { kind };
@@ -228,22 +231,51 @@ fn unexpected(became: &SettingsOutcome) -> Error {
 /// The kind that a body names.
 fn kind(body: &[u8]) -> Result<ModelName, Error> {
     let mut object = object(body)?;
-    only(&object, &["kind"])?;
-    let known = names_of_texts();
-    let names: Vec<&str> = known.iter().map(ModelName::as_str).collect();
+    only(&object, &["kind", "vector"])?;
+    let of_texts = names_of_texts();
+    let mut names: Vec<&str> = of_texts.iter().map(ModelName::as_str).collect();
+    names.push(VECTORS);
     let Some(Value::String(kind)) = object.remove("kind") else {
         let detail = format!("kind is one of {}.", names.join(", "));
         return Err(invalid("kind", detail));
     };
-    let found = known.iter().find(|known| known.as_str() == kind);
-    found.cloned().ok_or_else(|| {
+    let vector = object.remove("vector").filter(|value| !value.is_null());
+    if kind == VECTORS {
+        return vector_kind(vector.as_ref());
+    }
+    let Some(found) = of_texts.iter().find(|known| known.as_str() == kind) else {
         let shown: String = kind.chars().take(100).collect();
         let nearest = nearest(&shown, &names).unwrap_or_default();
         let known = names.join(", ");
         let detail =
             format!("Unknown kind of model {shown:?}; the nearest is {nearest}. Known: {known}.");
-        invalid("kind", detail)
-    })
+        return Err(invalid("kind", detail));
+    };
+    if vector.is_some() {
+        let detail = format!("Only models of kind {VECTORS} have a vector; leave it out.");
+        return Err(invalid("vector", detail));
+    }
+    Ok(found.clone())
+}
+
+/// The kind whose features are the vectors of this name.
+fn vector_kind(vector: Option<&Value>) -> Result<ModelName, Error> {
+    let Some(name) = vector.and_then(Value::as_str) else {
+        let detail = "vector is the name of a vector that items bring in vectors, such as \"clip\"; own is the one \
+                      that they bring as vector.";
+        return Err(invalid("vector", detail));
+    };
+    let name =
+        VectorName::new(name).map_err(|error| invalid("vector", format!("{error}.")))?;
+    Ok(ModelName::of_vector(&name))
+}
+
+/// A kind as it is shown, and its vector.
+fn shown_kind(kind: &ModelName) -> (String, Option<VectorName>) {
+    match kind.vector() {
+        Some(vector) => (VECTORS.to_owned(), Some(vector)),
+        None => (kind.to_string(), None),
+    }
 }
 
 /// The stored models of a domain, and the kind of the served one.
@@ -273,9 +305,11 @@ async fn described_one(
 /// The domain's models as this process knows them.
 async fn described(reads: &Reads, domain: &DomainName) -> Result<Vec<ModelAnswer>, Error> {
     let (models, kind) = stored(reads, domain).await?;
+    let (shown, vector) = shown_kind(&kind);
     let active = ModelAnswer {
         name: models.active(&kind).clone(),
-        kind: kind.clone(),
+        kind: shown,
+        vector,
         state: ModelState::Active,
         done: 1.0,
         reason: None,
@@ -294,9 +328,11 @@ async fn described(reads: &Reads, domain: &DomainName) -> Result<Vec<ModelAnswer
                 (ModelState::Building, done, reason)
             }
         };
+        let (kind, vector) = shown_kind(&entry.kind);
         ModelAnswer {
             name: name.clone(),
-            kind: entry.kind.clone(),
+            kind,
+            vector,
             state,
             done,
             reason,
@@ -327,7 +363,17 @@ mod tests {
     #[test]
     fn a_kind_is_known_or_the_nearest_is_named() {
         assert_eq!(kind(br#"{"kind":"words-1"}"#).unwrap().as_str(), "words-1");
+        let of = kind(br#"{"kind":"vectors","vector":"clip"}"#).unwrap();
+        assert_eq!(shown_kind(&of), ("vectors".to_owned(), of.vector()));
+        assert_eq!(of.vector().unwrap().as_str(), "clip");
         for (bad, words) in [
+            (r#"{"kind":"vector"}"#, "nearest is vectors"),
+            (r#"{"kind":"vectors-clip"}"#, "nearest is vectors"),
+            (r#"{"kind":"vectors"}"#, "name of a vector"),
+            (r#"{"kind":"vectors","vector":5}"#, "name of a vector"),
+            (r#"{"kind":"vectors","vector":"Clip"}"#, "Clip"),
+            (r#"{"kind":"vectors","vectr":"clip"}"#, "nearest is vector"),
+            (r#"{"kind":"text-2","vector":"clip"}"#, "Only models of kind vectors"),
             (r#"{"kind":"text-3"}"#, "nearest is text-2"),
             (r#"{"kind":"own"}"#, "Known: "),
             (r#"{"kind":7}"#, "kind is one of"),

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::DateTime;
-use kindred_shared::{DomainName, Feature, ItemId, ModelInputs, ModelName, Space};
+use kindred_shared::{DomainName, Feature, ItemId, ModelInputs, ModelName, Space, VectorName};
 
 use kindred_domain::experiment::feedback::Kind;
 use kindred_domain::experiment::statistics::Sums;
@@ -149,13 +149,23 @@ pub(crate) fn item(name: &str, version: u64) -> ItemRow {
         attributes: BTreeMap::from([("author".into(), "x\ny".into())]),
         rejected: None,
         content_hash: u64::MAX - version,
+        vector_hashes: if version.is_multiple_of(2) {
+            BTreeMap::from([(clip(), u64::MAX - version), (VectorName::own(), 0)])
+        } else {
+            BTreeMap::new()
+        },
     }
+}
+
+fn clip() -> VectorName {
+    VectorName::new("clip").unwrap()
 }
 
 pub(crate) fn content(text: &str) -> Content {
     Content {
         text: Some(text.into()),
         vector: Some(vec![0.5, -0.25, f32::MIN_POSITIVE]),
+        vectors: BTreeMap::from([(clip(), vec![-0.0, 1.0, f32::MAX])]),
     }
 }
 

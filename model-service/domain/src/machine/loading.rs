@@ -155,9 +155,9 @@ impl Domain {
         ticket: Ticket,
         result: Result<Vec<Option<ItemRow>>, Failure>,
     ) {
-        let Phase::Loading(loading) = &mut self.phase else {
+        if !matches!(self.phase, Phase::Loading(_)) {
             return;
-        };
+        }
         let Some(asked) = self.unread.answered(ticket) else {
             return;
         };
@@ -169,10 +169,16 @@ impl Domain {
                 return self.reload_later(now, failure);
             }
         };
+        let kind = self.model().clone();
         for (id, row) in asked.ids.iter().zip(rows) {
             let slot = self.catalogue.slot(id);
             let words = &mut self.words;
-            let item = row.as_ref().map(|row| Item::stored(row, words));
+            let item = row
+                .as_ref()
+                .map(|row| Item::stored(row, Some(&kind), words));
+            let Phase::Loading(loading) = &mut self.phase else {
+                return;
+            };
             let item = item.unwrap_or_default().published_by(loading.published);
             self.catalogue.recall(slot, item.clone());
             loading.origins.insert(slot, item);

@@ -4,6 +4,7 @@
 mod anew;
 mod lengths;
 mod quotas;
+mod vectors;
 
 use std::sync::atomic::AtomicBool;
 

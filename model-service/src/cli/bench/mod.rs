@@ -417,6 +417,7 @@ async fn publish_singles(
             hidden: false,
             version: Some(version),
             vector: None,
+            vectors: Default::default(),
             attributes: Default::default(),
         }));
         let refused = |error: kindred_domain::intake::PublishError| {

@@ -120,6 +120,19 @@ const MIGRATIONS: &[Migration] = &[
         ],
         columns: &[],
     },
+    Migration {
+        number: 10,
+        name: "named vectors of items",
+        statements: &[],
+        columns: &[
+            Column::of_items("vector_hashes", "frozen<map<text, bigint>>"),
+            Column {
+                table: "item_texts",
+                name: "vectors",
+                kind: "frozen<map<text, blob>>",
+            },
+        ],
+    },
 ];
 
 /// A column added to an existing table.

@@ -560,7 +560,7 @@ impl Store for EmbeddedStore {
     }
 
     fn knows(&self, model: &ModelName) -> bool {
-        self.models.contains(model)
+        self.models.contains(model) || model.vector().is_some()
     }
 
     async fn scan_features(
