@@ -20,11 +20,14 @@ pub const MAX_DOMAIN_BYTES: usize = 128;
 pub const MAX_ID_BYTES: usize = 256;
 /// Longest name of a model, in bytes.
 pub const MAX_MODEL_BYTES: usize = 64;
-/// Longest name of a vector, in bytes: with [`VECTORS`] before it, it is the name of a kind of model.
+/// Longest name of a vector, in bytes: it is part of the name of a kind of model ([`ModelName::of_vector`]).
 pub const MAX_VECTOR_NAME_BYTES: usize = MAX_MODEL_BYTES - VECTORS.len();
 /// Begins the name of a kind of model whose features are vectors that items bring with them; the vector's name follows.
 /// No other kind's name begins like this.
 const VECTORS: &str = "vectors-";
+/// Begins the name of a kind of model that mixes others; what it mixes follows, as a hash. No other kind's name begins
+/// like this.
+const MIX: &str = "mix-";
 
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -183,9 +186,24 @@ impl ModelName {
         VectorName::new(name).ok()
     }
 
+    /// The kind of model that mixes others, as identified by this hash.
+    pub fn of_mix(hash: u64) -> Self {
+        Self(format!("{MIX}{hash:016x}").into())
+    }
+
+    /// Whether it is a kind of model that mixes others.
+    pub fn is_mix(&self) -> bool {
+        self.0.starts_with(MIX)
+    }
+
+    /// Whether it is a kind of model whose features depend on the domain alone: of vectors that items bring, or a mix.
+    pub fn is_of_domain(&self) -> bool {
+        self.vector().is_some() || self.is_mix()
+    }
+
     /// Whether items that bring a vector of their own are compared by it, and only the others by their text.
     pub fn prefers_own(&self) -> bool {
-        self.vector().is_none()
+        !self.is_of_domain()
     }
 }
 
@@ -242,6 +260,16 @@ impl Space {
         model == OWN || model.starts_with(VECTORS)
     }
 
+    /// The space of the features of a mix in which no text takes part.
+    pub fn without_language(mix: &ModelName) -> Self {
+        Self::of_vectors(mix, 0)
+    }
+
+    /// Whether dense parts may be of several lengths: the shorter ones go on with zeros.
+    pub fn is_ragged(&self) -> bool {
+        self.model_name().starts_with(MIX)
+    }
+
     /// The length of the vectors in a space of vectors.
     pub fn vector_length(&self) -> Option<usize> {
         let (_, length) = self.0.split_once('/').filter(|_| self.is_of_vectors())?;
@@ -266,7 +294,8 @@ impl Space {
     /// The language of a space of texts.
     pub fn language(&self) -> Option<&str> {
         let (_, language) = self.0.split_once('/')?;
-        (!self.is_of_vectors()).then_some(language)
+        let is_length = language.bytes().all(|byte| byte.is_ascii_digit());
+        (!self.is_of_vectors() && !is_length).then_some(language)
     }
 }
 
@@ -374,6 +403,19 @@ mod tests {
         assert_eq!(Space::own(384).language(), None);
         assert!(english.language().is_some() && !english.is_of_vectors());
         assert_eq!(english.vector_length(), None);
+    }
+
+    #[test]
+    fn the_kind_of_a_mix_is_told_from_others() {
+        let mix = ModelName::of_mix(u64::MAX);
+        assert_eq!(ModelName::new(mix.as_str()), Ok(mix.clone()));
+        assert!(mix.is_mix() && mix.is_of_domain() && !mix.prefers_own());
+        let english = Space::of_texts(&mix, "en");
+        assert_eq!(english.language(), Some("en"));
+        assert!(english.is_ragged() && !english.is_of_vectors());
+        let without = Space::without_language(&mix);
+        assert_eq!((without.language(), without.vector_length()), (None, None));
+        assert!(without.is_ragged() && !Space::own(3).is_ragged());
     }
 
     #[test]

@@ -89,7 +89,10 @@ fn similar(client: &Client, id: &str, model: &str) -> SimilarAnswer {
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| -> f64 {
-        a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+        a.iter()
+            .zip(b)
+            .map(|(x, y)| f64::from(*x) * f64::from(*y))
+            .sum()
     };
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
@@ -131,13 +134,19 @@ fn wrong(client: &Client, model: &str, name: &str, items: &Vectors) -> Result<()
 
 #[track_caller]
 fn exact(client: &Client, items: &Vectors) {
-    for (model, name) in [("pictures", "clip"), ("sounds", "audio"), ("brought", "own")] {
+    for (model, name) in [
+        ("pictures", "clip"),
+        ("sounds", "audio"),
+        ("brought", "own"),
+    ] {
         wait_for("exact lists", SOON, || wrong(client, model, name, items));
     }
 }
 
 fn title(n: usize) -> String {
-    let words = ["train", "glacier", "bread", "ship", "storm", "market", "harbour"];
+    let words = [
+        "train", "glacier", "bread", "ship", "storm", "market", "harbour",
+    ];
     format!("The {} and the {} of {n}", words[n % 7], words[n * 3 % 5])
 }
 
@@ -181,7 +190,9 @@ fn lists_by_named_vectors_are_exact_whatever_happens_and_may_be_served() {
     // A patch leaves vectors alone, and an export has them.
     let patched = items.keys().next().unwrap().clone();
     let patch = json!({"group": "patched"}).to_string();
-    client.patch(&path::item(DOMAIN, &patched), &patch).with_status(202);
+    client
+        .patch(&path::item(DOMAIN, &patched), &patch)
+        .with_status(202);
     client.wait_quiet(SOON);
     exact(client, &items);
     let export = client.get(&path::export(DOMAIN)).with_status(200).body;
@@ -193,18 +204,26 @@ fn lists_by_named_vectors_are_exact_whatever_happens_and_may_be_served() {
     for event in &exported {
         let mut expected = items[event["id"].as_str().unwrap()].clone();
         let floats = |value: &Value| -> Vec<f32> { serde_json::from_value(value.clone()).unwrap() };
-        assert_eq!(event.get("vector").map(floats), expected.remove("own"), "{event}");
+        assert_eq!(
+            event.get("vector").map(floats),
+            expected.remove("own"),
+            "{event}"
+        );
         let named = event.get("vectors").and_then(Value::as_object);
         let named = named.into_iter().flatten();
-        let named: BTreeMap<String, Vec<f32>> =
-            named.map(|(name, value)| (name.clone(), floats(value))).collect();
+        let named: BTreeMap<String, Vec<f32>> = named
+            .map(|(name, value)| (name.clone(), floats(value)))
+            .collect();
         assert_eq!(named, expected, "{event}");
     }
 
     // A vector may be asked by, a text may not.
     let asked = vector(&mut random, 18);
     let query = json!({"vector": asked, "model": "pictures", "limit": 1000});
-    let answer: SimilarAnswer = client.post(&path::queries(DOMAIN), &query).with_status(200).read();
+    let answer: SimilarAnswer = client
+        .post(&path::queries(DOMAIN), &query)
+        .with_status(200)
+        .read();
     assert_eq!(answer.model.as_str(), "pictures");
     let comparable = items.values().filter_map(|its| its.get("clip"));
     let comparable = comparable.filter(|clip| clip.len() == 18);
@@ -212,26 +231,46 @@ fn lists_by_named_vectors_are_exact_whatever_happens_and_may_be_served() {
     let above = comparable.filter(|clip| canonical_score(&feature, &Own::feature(clip)) > 0.0);
     assert_eq!(answer.similar.len(), above.count());
     let query = json!({"text": "glacier", "model": "pictures"});
-    let refused = client.post(&path::queries(DOMAIN), &query).with_status(400).json();
-    assert_eq!((&refused["type"], &refused["field"]), (&json!("/problems/invalid-parameter"), &json!("text")));
+    let refused = client
+        .post(&path::queries(DOMAIN), &query)
+        .with_status(400)
+        .json();
+    assert_eq!(
+        (&refused["type"], &refused["field"]),
+        (&json!("/problems/invalid-parameter"), &json!("text"))
+    );
 
     // Served, it is what everybody gets; models of texts go on beside it, with own vectors that are new to them.
-    let answer = client.post(&path::activate(DOMAIN, "pictures"), &json!({})).with_status(200);
-    assert_eq!(answer.json(), json!({"active": "pictures", "was": "text-2"}));
+    let answer = client
+        .post(&path::activate(DOMAIN, "pictures"), &json!({}))
+        .with_status(200);
+    assert_eq!(
+        answer.json(),
+        json!({"active": "pictures", "was": "text-2"})
+    );
     let new = "new".to_owned();
     titles_and(&mut items, &new, &mut random);
     send(client, &[item(&new, "The glacier", &items[&new])]);
     exact(client, &items);
-    let served: SimilarAnswer = client.get(&format!("{}/similar", path::item(DOMAIN, &patched))).with_status(200).read();
+    let served: SimilarAnswer = client
+        .get(&format!("{}/similar", path::item(DOMAIN, &patched)))
+        .with_status(200)
+        .read();
     assert_eq!(served.model.as_str(), "pictures");
     let by_texts = || {
         let answer = similar(client, &new, "text-2");
-        let ids = answer.similar.into_iter().map(|one| (one.id.to_string(), one.score.to_bits()));
+        let ids = answer
+            .similar
+            .into_iter()
+            .map(|one| (one.id.to_string(), one.score.to_bits()));
         ids.collect::<Vec<_>>()
     };
     let own_before = by_texts();
     assert!(!own_before.is_empty(), "it is compared by its own vector");
-    let removed = ids.iter().find(|id| items.contains_key(*id) && **id != patched).unwrap();
+    let removed = ids
+        .iter()
+        .find(|id| items.contains_key(*id) && **id != patched)
+        .unwrap();
     client.delete(&path::item(DOMAIN, removed)).with_status(202);
     items.remove(removed);
     client.wait_quiet(SOON);
@@ -242,12 +281,27 @@ fn lists_by_named_vectors_are_exact_whatever_happens_and_may_be_served() {
     let client = kindred.client();
     exact(client, &items);
     let answer = similar(client, &new, "text-2").similar.into_iter();
-    let own_after: Vec<_> = answer.map(|one| (one.id.to_string(), one.score.to_bits())).collect();
+    let own_after: Vec<_> = answer
+        .map(|one| (one.id.to_string(), one.score.to_bits()))
+        .collect();
     assert_eq!(own_after, own_before);
     let all: ModelsAnswer = client.get(&path::models(DOMAIN)).with_status(200).read();
-    let active = all.models.iter().find(|one| one.state == ModelState::Active).unwrap();
-    assert_eq!((active.name.as_str(), active.kind.as_str()), ("pictures", "vectors"));
-    assert_eq!(active.vector.as_ref().map(kindred_shared::VectorName::as_str), Some("clip"));
+    let active = all
+        .models
+        .iter()
+        .find(|one| one.state == ModelState::Active)
+        .unwrap();
+    assert_eq!(
+        (active.name.as_str(), active.kind.as_str()),
+        ("pictures", "vectors")
+    );
+    assert_eq!(
+        active
+            .vector
+            .as_ref()
+            .map(kindred_shared::VectorName::as_str),
+        Some("clip")
+    );
 }
 
 /// Adds an item with every vector.
@@ -262,21 +316,52 @@ fn what_is_no_model_of_vectors_is_refused() {
     let place = Place::beside_others();
     let kindred = Kindred::start(&place, &Start::default());
     let client = kindred.client();
-    send(client, &[json!({"type": "item.created", "domain": DOMAIN, "id": "a", "title": "t"})]);
+    send(
+        client,
+        &[json!({"type": "item.created", "domain": DOMAIN, "id": "a", "title": "t"})],
+    );
     for (body, kind, field) in [
-        (json!({"kind": "vector", "vector": "clip"}), "invalid-parameter", "kind"),
+        (
+            json!({"kind": "vector", "vector": "clip"}),
+            "invalid-parameter",
+            "kind",
+        ),
         (json!({"kind": "vectors"}), "invalid-parameter", "vector"),
-        (json!({"kind": "vectors", "vector": "a b"}), "invalid-parameter", "vector"),
-        (json!({"kind": "vectors", "vector": ["clip"]}), "invalid-parameter", "vector"),
-        (json!({"kind": "vectors", "vectors": "clip"}), "unknown-parameter", "vectors"),
-        (json!({"kind": "text-2", "vector": "clip"}), "invalid-parameter", "vector"),
+        (
+            json!({"kind": "vectors", "vector": "a b"}),
+            "invalid-parameter",
+            "vector",
+        ),
+        (
+            json!({"kind": "vectors", "vector": ["clip"]}),
+            "invalid-parameter",
+            "vector",
+        ),
+        (
+            json!({"kind": "vectors", "vectors": "clip"}),
+            "unknown-parameter",
+            "vectors",
+        ),
+        (
+            json!({"kind": "text-2", "vector": "clip"}),
+            "invalid-parameter",
+            "vector",
+        ),
     ] {
         let refused = put(client, "m", &body).with_status(400).json();
         assert_eq!(refused["type"], format!("/problems/{kind}"), "{refused}");
         assert_eq!(refused["field"], field, "{refused}");
     }
-    let nearest = put(client, "m", &json!({"kind": "vektors"})).with_status(400).json();
-    assert!(nearest["detail"].as_str().unwrap().contains("nearest is vectors"), "{nearest}");
+    let nearest = put(client, "m", &json!({"kind": "vektors"}))
+        .with_status(400)
+        .json();
+    assert!(
+        nearest["detail"]
+            .as_str()
+            .unwrap()
+            .contains("nearest is vectors"),
+        "{nearest}"
+    );
 
     // A model of vectors that nobody brings is ready at once, and has empty lists.
     of_vector(client, "m", "clip");
@@ -289,19 +374,271 @@ fn what_is_no_model_of_vectors_is_refused() {
     let nine: BTreeMap<String, Value> = (0..9).map(|n| (format!("v{n}"), json!([1]))).collect();
     for (vectors, kind, field) in [
         (json!(nine), "too-large", "vectors"),
-        (json!({"clip": [1, "x"]}), "invalid-vector", "vectors.clip[1]"),
-        (json!({"clip": vec![1; 4_097]}), "invalid-vector", "vectors.clip"),
+        (
+            json!({"clip": [1, "x"]}),
+            "invalid-vector",
+            "vectors.clip[1]",
+        ),
+        (
+            json!({"clip": vec![1; 4_097]}),
+            "invalid-vector",
+            "vectors.clip",
+        ),
         (json!({"clip": [0, 0]}), "invalid-vector", "vectors.clip"),
         (json!({"c.l": [1]}), "invalid-vector", "vectors.c.l"),
     ] {
         let body = json!({"title": "t", "vectors": vectors}).to_string();
-        let refused = client.put(&path::item(DOMAIN, "b"), &body).with_status(422).json();
+        let refused = client
+            .put(&path::item(DOMAIN, "b"), &body)
+            .with_status(422)
+            .json();
         assert_eq!(refused["type"], format!("/problems/{kind}"), "{refused}");
         assert_eq!(refused["field"], field, "{refused}");
     }
     let only = json!({"vectors": {"clip": [1, 2]}}).to_string();
     client.put(&path::item(DOMAIN, "b"), &only).with_status(202);
     let patch = json!({"vectors": {"clip": [2, 1]}}).to_string();
-    let refused = client.patch(&path::item(DOMAIN, "b"), &patch).with_status(400);
+    let refused = client
+        .patch(&path::item(DOMAIN, "b"), &patch)
+        .with_status(400);
     assert_eq!(refused.json()["field"], "vectors");
+}
+
+/// The weighted sum, as the contract has it: what an item lacks divides its weight among its other parts.
+fn mixed(a: &[Option<f64>], b: &[Option<f64>], scores: &[f64]) -> f64 {
+    let sum = |weights: &[Option<f64>]| weights.iter().flatten().sum::<f64>();
+    let (of_a, of_b) = (sum(a), sum(b));
+    let parts = a.iter().zip(b).zip(scores);
+    parts
+        .filter_map(|((a, b), score)| Some(((*a)? / of_a * (*b)? / of_b).sqrt() * score))
+        .sum()
+}
+
+#[test]
+fn lists_by_a_mix_are_those_of_the_weighted_sum() {
+    const WEIGHTS: [f64; 3] = [0.5, 0.3, 0.4];
+    let mut random = Random::of_test("mixes");
+    let place = Place::beside_others();
+    let kindred = Kindred::start(&place, &Start::default());
+    let client = kindred.client();
+    let mut items = Vectors::new();
+    let mut titles: BTreeMap<String, String> = BTreeMap::new();
+    for n in 0..ITEMS {
+        let id = format!("i{n:02}");
+        let mut its = vectors(&mut random);
+        // One length per name.
+        if let Some(clip) = its.get_mut("clip") {
+            *clip = vector(&mut random, 18);
+        }
+        // Some have no text; all have something.
+        let is_silent = n % 5 == 4 && !its.is_empty();
+        titles.insert(id.clone(), if is_silent { String::new() } else { title(n) });
+        items.insert(id, its);
+    }
+    let line = |items: &Vectors, id: &String| item(id, &titles[id], &items[id]);
+    let ids: Vec<String> = items.keys().cloned().collect();
+    let without: Vec<Value> = ids[..ITEMS / 4]
+        .iter()
+        .map(|id| item(id, "The train and the ship", &BTreeMap::new()))
+        .collect();
+    send(client, &without);
+    of_vector(client, "clip", "clip");
+    of_vector(client, "brought", "own");
+    // The first vectors come after the mix: its features become longer.
+    let of = json!({"text-2": WEIGHTS[0], "clip": WEIGHTS[1], "brought": WEIGHTS[2]});
+    let put_mix = |name: &str, of: &Value| put(client, name, &json!({"kind": "mix", "of": of}));
+    let answer = put_mix("best", &of).with_status(201).json();
+    assert_eq!((&answer["kind"], &answer["of"]), (&json!("mix"), &of));
+    put_mix("best", &of).with_status(200);
+    wait_state(client, "best");
+    let all: Vec<Value> = ids.iter().map(|id| line(&items, id)).collect();
+    send(client, &all);
+
+    let check = |client: &Client, items: &Vectors| {
+        let pair = |a: &String, b: &String, model: &str| -> Option<f64> {
+            let body = json!({"pairs": [[a, b]], "model": model});
+            let path = format!("{}/scores", path::domain(DOMAIN));
+            client.post(&path, &body).with_status(200).json()["scores"][0].as_f64()
+        };
+        let ids: Vec<&String> = items.keys().collect();
+        for id in ids.iter().step_by(11) {
+            let list = similar(client, id, "best").similar;
+            let scores: Vec<(f32, &str)> = list
+                .iter()
+                .map(|one| (one.score, one.id.as_str()))
+                .collect();
+            let mut sorted = scores.clone();
+            sorted.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+            assert_eq!(scores, sorted, "{id}");
+            let mut above = 0;
+            for other in ids.iter().filter(|other| *other != id) {
+                let found = list.iter().find(|one| one.id.as_str() == other.as_str());
+                let weights = |id: &str| {
+                    let its = &items[id];
+                    let text = (!titles[id].is_empty()).then_some(WEIGHTS[0]);
+                    let clip = its.get("clip").map(|_| WEIGHTS[1]);
+                    [text, clip, its.get("own").map(|_| WEIGHTS[2])]
+                };
+                let (of_a, of_b) = (weights(id), weights(other));
+                let by_vector = |name: &str| {
+                    let (a, b) = (items[*id].get(name), items[*other].get(name));
+                    a.zip(b).map_or(0.0, |(a, b)| cosine(a, b))
+                };
+                let mix = pair(id, other, "best");
+                // `text-2` compares own vectors where both have one; their texts it does not tell.
+                let own = |id: &str| items[id].contains_key("own");
+                let both_text = of_a[0].is_some() && of_b[0].is_some();
+                if both_text && (own(id) || own(other)) {
+                    above += usize::from(mix.is_some_and(|score| score > 0.0));
+                    continue;
+                }
+                let by_text = match both_text {
+                    true => pair(id, other, "text-2").unwrap_or_default(),
+                    false => 0.0,
+                };
+                let expected = mixed(
+                    &of_a,
+                    &of_b,
+                    &[by_text, by_vector("clip"), by_vector("own")],
+                );
+                let score = mix.unwrap_or_default();
+                assert!(
+                    (score - expected).abs() < 1e-5,
+                    "{id} {other}: {score}, not {expected}"
+                );
+                if let Some(found) = found {
+                    assert_eq!(Some(f64::from(found.score)), mix, "{id} {other}");
+                }
+                above += usize::from(score > 0.0);
+            }
+            assert_eq!(list.len(), above.min(NEIGHBOURS), "{id}");
+        }
+        ids.iter()
+            .map(|id| {
+                let list = similar(client, id, "best").similar.into_iter();
+                let list = list.map(|one| (one.id.to_string(), one.score.to_bits()));
+                ((*id).clone(), list.collect())
+            })
+            .collect::<BTreeMap<String, Vec<(String, u32)>>>()
+    };
+    check(client, &items);
+    let mut changed = Vec::new();
+    for id in ids.iter().step_by(4) {
+        let has_text = !titles[id].is_empty();
+        let mut its = items[id].clone();
+        its.insert("clip".to_owned(), vector(&mut random, 18));
+        if has_text {
+            its.remove("own");
+        }
+        items.insert(id.clone(), its);
+        changed.push(line(&items, id));
+    }
+    items.remove(&ids[2]);
+    changed.push(json!({"type": "item.deleted", "domain": DOMAIN, "id": ids[2]}));
+    send(client, &changed);
+    let after = check(client, &items);
+
+    // A text is asked by its parts of texts; a vector would be of one model only.
+    let query = json!({"text": "The glacier and the train", "model": "best", "limit": 1000});
+    let answer: SimilarAnswer = client
+        .post(&path::queries(DOMAIN), &query)
+        .with_status(200)
+        .read();
+    assert_eq!(answer.model.as_str(), "best");
+    assert!(answer.similar.len() > ITEMS / 4);
+    let query = json!({"vector": [1, 2], "model": "best"});
+    let refused = client.post(&path::queries(DOMAIN), &query).with_status(400);
+    assert_eq!(refused.json()["field"], "vector");
+
+    // What it mixes stays; what cannot be mixed is named.
+    let conflict = client
+        .delete(&path::model(DOMAIN, "clip"))
+        .with_status(409)
+        .json();
+    assert!(
+        conflict["detail"].as_str().unwrap().contains("best"),
+        "{conflict}"
+    );
+    for (of, field) in [
+        (json!({"text-2": 1, "clop": 1}), "of.clop"),
+        (json!({"text-2": 0}), "of.text-2"),
+        (json!({"text-2": -1}), "of.text-2"),
+        (json!({"best": 1}), "of.best"),
+        (json!({}), "of"),
+    ] {
+        let refused = put_mix("best", &of).with_status(400).json();
+        assert_eq!(refused["type"], "/problems/invalid-parameter", "{refused}");
+        assert_eq!(refused["field"], field, "{refused}");
+    }
+    put_mix("best", &json!({"text-2": 1})).with_status(409);
+
+    // Served, over a kill, and as a store that was filled with the result at once has it.
+    client
+        .post(&path::activate(DOMAIN, "best"), &json!({}))
+        .with_status(200);
+    client.wait_quiet(SOON);
+    kindred.kill_9();
+    let kindred = Kindred::start(&place, &Start::default());
+    let client = kindred.client();
+    wait_for("the same lists", SOON, || {
+        let now = check(client, &items);
+        if now == after {
+            Ok(())
+        } else {
+            Err("they differ".to_owned())
+        }
+    });
+    let all: ModelsAnswer = client.get(&path::models(DOMAIN)).with_status(200).read();
+    let active = all
+        .models
+        .iter()
+        .find(|one| one.state == ModelState::Active)
+        .unwrap();
+    assert_eq!(
+        (active.name.as_str(), active.kind.as_str(), active.of.len()),
+        ("best", "mix", 3)
+    );
+    let anew = Place::beside_others();
+    let other = Kindred::start(&anew, &Start::default());
+    let client = other.client();
+    let all: Vec<Value> = items.keys().map(|id| line(&items, id)).collect();
+    send(client, &all);
+    of_vector(client, "clip", "clip");
+    of_vector(client, "brought", "own");
+    put(client, "best", &json!({"kind": "mix", "of": of})).with_status(201);
+    wait_state(client, "best");
+    assert_eq!(check(client, &items), after);
+}
+
+fn wait_state(client: &Client, name: &str) {
+    wait_for("a model to be ready", SOON, || {
+        let model: ModelAnswer = client
+            .get(&path::model(DOMAIN, name))
+            .with_status(200)
+            .read();
+        match model.state {
+            ModelState::Ready => Ok(()),
+            _ => Err(format!("{model:?}")),
+        }
+    });
+}
+
+#[test]
+fn a_text_is_asked_of_texts_in_all_languages() {
+    let place = Place::beside_others();
+    let kindred = Kindred::start(&place, &Start::default());
+    let client = kindred.client();
+    let set = json!({"across_languages": true}).to_string();
+    client.put(&path::domain(DOMAIN), &set).with_status(201);
+    let of = |id: &str, language: &str, title: &str| json!({"type": "item.created", "domain": DOMAIN, "id": id, "language": language, "title": title});
+    send(
+        client,
+        &[of("a", "en", "The glacier"), of("b", "de", "Der Gletscher")],
+    );
+    let query = json!({"text": "A glacier in the mountains", "language": "en"});
+    let answer: SimilarAnswer = client
+        .post(&path::queries(DOMAIN), &query)
+        .with_status(200)
+        .read();
+    assert!(answer.similar.iter().any(|one| one.id.as_str() == "a"));
 }

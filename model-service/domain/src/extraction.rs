@@ -74,7 +74,7 @@ impl Making {
         Made {
             slot: asked.row.slot,
             version: asked.row.version,
-            habits: if space.is_of_vectors() {
+            habits: if space.language().is_none() {
                 0
             } else {
                 self.habits.fingerprint()

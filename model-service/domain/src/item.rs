@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kindred_shared::{ModelName, Space};
+use kindred_shared::Space;
 
 use crate::blocks::Place;
 use crate::shown::{Interner, Shown};
@@ -45,8 +45,8 @@ pub struct Item {
 }
 
 impl Item {
-    /// The item as stored, without its feature, for a model of this kind; `None`: any of texts.
-    pub fn stored(row: &ItemRow, kind: Option<&ModelName>, words: &mut Interner) -> Self {
+    /// The item as stored, without its feature. `made_from`: the hash of what that is made from.
+    pub fn stored(row: &ItemRow, made_from: u64, words: &mut Interner) -> Self {
         let live = row.liveness == Liveness::Live;
         Self {
             version: Some(row.version),
@@ -55,7 +55,7 @@ impl Item {
             publish_at: row.publish_at.map(|at| at.timestamp_millis()),
             expires_at: row.expires_at.map(|at| at.timestamp_millis()),
             accepted_at: live.then(|| row.first_accepted().timestamp_millis()),
-            content_hash: kind.map_or(row.content_hash, |kind| row.made_from(kind)),
+            content_hash: made_from,
             placed_version: row.version,
             is_stale: row.rejected.is_some(),
             is_doubtful: row.rejected.is_some(),

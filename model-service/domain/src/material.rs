@@ -57,7 +57,9 @@ pub fn content_hash(title: Option<&str>, language: Option<&str>, content: &Conte
 pub fn vector_hashes(content: &Content) -> BTreeMap<VectorName, u64> {
     let own = content.vector.as_ref().map(|own| (VectorName::own(), own));
     let named = content.vectors.iter();
-    let all = named.map(|(name, vector)| (name.clone(), vector)).chain(own);
+    let all = named
+        .map(|(name, vector)| (name.clone(), vector))
+        .chain(own);
     all.map(|(name, vector)| {
         let mut hasher = Xxh3::new();
         vector
@@ -199,7 +201,12 @@ mod tests {
             let mut upsert = upsert_of(
                 &DomainName::new("d").unwrap(),
                 Material {
-                    row: tombstone(ItemId::new("a").unwrap(), 1, Liveness::Live, DateTime::UNIX_EPOCH),
+                    row: tombstone(
+                        ItemId::new("a").unwrap(),
+                        1,
+                        Liveness::Live,
+                        DateTime::UNIX_EPOCH,
+                    ),
                     content: Content::default(),
                 },
             );
@@ -214,8 +221,9 @@ mod tests {
         let kinds = kinds.chain([&clip, &own, &audio].map(ModelName::of_vector));
         let differ: Vec<[bool; 2]> = kinds
             .map(|kind| {
-                let base = named(1.0, 1.0).row.made_from(&kind);
-                [named(2.0, 1.0), named(1.0, 2.0)].map(|other| other.row.made_from(&kind) != base)
+                let base = named(1.0, 1.0).row.made_from(&kind, None);
+                [named(2.0, 1.0), named(1.0, 2.0)]
+                    .map(|other| other.row.made_from(&kind, None) != base)
             })
             .collect();
         // Models of texts use the vector of an item's own.
@@ -227,7 +235,10 @@ mod tests {
         let mut older = whole.clone();
         older.row.vector_hashes.remove(&own);
         assert!(older.is_whole(), "its own vector is in the other hash");
-        let other = Material { content: named(2.0, 1.0).content, ..whole };
+        let other = Material {
+            content: named(2.0, 1.0).content,
+            ..whole
+        };
         assert!(!other.is_whole());
     }
 }

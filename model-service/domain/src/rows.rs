@@ -1,12 +1,15 @@
 //! The rows of the store.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hasher;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space, VectorName};
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::habits::Habits;
+use crate::mix::Mix;
 use crate::models::Models;
 use crate::settings::{Answered, DomainSettings, SettingsOutcome};
 use crate::stamp::Epoch;
@@ -102,7 +105,12 @@ impl SettingsRow {
     /// The kinds of models whose features may be stored.
     pub fn kinds(&self) -> Vec<ModelName> {
         let of_others = self.models.kinds().cloned();
-        self.settings.model.iter().cloned().chain(of_others).collect()
+        self.settings
+            .model
+            .iter()
+            .cloned()
+            .chain(of_others)
+            .collect()
     }
 
     /// Records the outcome of a request.
@@ -234,8 +242,16 @@ impl ItemRow {
         self.accepted_at.unwrap_or(self.since)
     }
 
-    /// Hash of what its feature of a model of this kind is made from: equal hashes mean equal features.
-    pub fn made_from(&self, kind: &ModelName) -> u64 {
+    /// Hash of what its feature of a model of this kind is made from, which mixes these if it is a mix: equal hashes mean
+    /// equal features.
+    pub fn made_from(&self, kind: &ModelName, mix: Option<&Mix>) -> u64 {
+        if let Some(mix) = mix {
+            let mut hasher = Xxh3::new();
+            for part in mix.kinds() {
+                hasher.write_u64(self.made_from(part, None));
+            }
+            return hasher.finish();
+        }
         match kind.vector() {
             None => self.content_hash,
             Some(name) => match self.vector_hashes.get(&name) {

@@ -2,13 +2,14 @@
 //! the pool, and into features by a worker.
 
 mod isolation;
+mod mixing;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
-use compute_worker::models::{Own, compares_languages, weighs_by_domain};
+use compute_worker::models::{Own, compares_languages, dense_length, weighs_by_domain};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use kindred_shared::job::{ExtractTask, Job, Reply, Task};
@@ -53,12 +54,59 @@ pub struct Known {
     pub is_beside: bool,
 }
 
-/// Makes features for these items: of their texts, with the model; and of their own vectors. Items
-/// the store no longer has are left out.
+/// Makes features for these items: of their texts, with the model; of their vectors; or of both, for
+/// a mix. Items the store no longer has are left out.
 pub async fn extract(
     services: &Services,
     domain: &DomainName,
     model: &ModelName,
+    rows: Vec<ToExtract>,
+    settings: &DomainSettings,
+    known: Known,
+) -> Result<Vec<Made>, Failure> {
+    let Some(mix) = settings.mix.as_ref().filter(|_| model.is_mix()) else {
+        let own = model.prefers_own();
+        let made = extract_by(services, domain, (model, own), rows, settings, known).await;
+        for made in made.iter().flatten() {
+            tell_rejected(domain, made);
+        }
+        return made;
+    };
+    let kinds = mix.by_kind();
+    let mut parts = Vec::with_capacity(kinds.len());
+    for (kind, weight) in kinds {
+        // What its space tells about languages holds for the part, too.
+        let of_part = |(space, rows): &(Space, usize)| {
+            let language = space.language().filter(|_| space.model() == *model)?;
+            Some((Space::of_texts(kind, language), *rows))
+        };
+        let known = Known {
+            spaces: known.spaces.iter().filter_map(of_part).collect(),
+            lengths: BTreeMap::new(),
+            habits: Arc::clone(&known.habits),
+            is_beside: known.is_beside,
+        };
+        let rows = rows.clone();
+        // The part of texts is of texts: own vectors have parts of their own.
+        let made = extract_by(services, domain, (kind, false), rows, settings, known).await?;
+        parts.push(mixing::Part {
+            weight,
+            length: dense_length(kind),
+            made: made.into_iter().map(|made| (made.slot, made)).collect(),
+        });
+    }
+    let made = mixing::mixed(model, parts, &known.habits);
+    for made in &made {
+        tell_rejected(domain, made);
+    }
+    Ok(made)
+}
+
+/// Makes features of one kind; `own`: whether those of own vectors take precedence over texts.
+async fn extract_by(
+    services: &Services,
+    domain: &DomainName,
+    (model, own): (&ModelName, bool),
     rows: Vec<ToExtract>,
     settings: &DomainSettings,
     known: Known,
@@ -88,19 +136,22 @@ pub async fn extract(
                     steps.push_back(extraction.read(found));
                 }
                 Step::Prepare(asked, fallback) => {
-                    let prepared = prepare(services, model, &preprocessor, asked, &habits, fallback).await;
+                    let prepared = prepare(
+                        services,
+                        (model, own),
+                        &preprocessor,
+                        asked,
+                        &habits,
+                        fallback,
+                    )
+                    .await;
                     steps.extend(extraction.prepared(prepared));
                 }
                 Step::Submit(piece, task, length) => {
                     let done = perform(&services.supervisor, domain, task, length, is_beside);
                     jobs.push(async move { (piece, done.await) });
                 }
-                Step::Done(result) => {
-                    for made in result.iter().flatten() {
-                        tell_rejected(domain, made);
-                    }
-                    return result;
-                }
+                Step::Done(result) => return result,
             }
         }
         let Some((piece, result)) = jobs.next().await else {
@@ -144,7 +195,7 @@ async fn read(
 /// Turns texts into terms, on the pool.
 async fn prepare(
     services: &Services,
-    model: &ModelName,
+    (model, own): (&ModelName, bool),
     preprocessor: &Arc<Preprocessor>,
     asked: Vec<Asked>,
     habits: &Arc<Habits>,
@@ -154,7 +205,13 @@ async fn prepare(
     let kind = model.clone();
     let one = move |asked: &Asked| match kind.vector() {
         Some(name) => vector_of(&kind, &name, &asked.material),
-        None => prepare_one(&preprocessor, &asked.material, &habits, fallback.as_ref()),
+        None => prepare_one(
+            &preprocessor,
+            own,
+            &asked.material,
+            &habits,
+            fallback.as_ref(),
+        ),
     };
     match isolation::each(&services.pool, asked, LOOK, LOOKS, one).await {
         Ok(prepared) => {
@@ -184,6 +241,7 @@ fn vector_of(kind: &ModelName, name: &VectorName, material: &Material) -> Prepar
 
 fn prepare_one(
     preprocessor: &Preprocessor,
+    own: bool,
     material: &Material,
     habits: &Habits,
     fallback: Option<&Fallback>,
@@ -192,7 +250,7 @@ fn prepare_one(
     if !material.is_whole() {
         return Prepared::Unfit(DAMAGED.to_owned());
     }
-    if let Some(vector) = &content.vector {
+    if let Some(vector) = content.vector.as_ref().filter(|_| own) {
         return Prepared::Known(Space::own(vector.len()), Own::feature(vector));
     }
     let usual = Usual {
@@ -221,6 +279,7 @@ pub async fn survey(
     settings: &DomainSettings,
 ) -> Result<Survey, Failure> {
     let preprocessor = services.preprocessors.of(settings);
+    let model = &weighing(model, settings);
     let mut survey = Survey::default();
     let one = {
         let preprocessor = Arc::clone(&preprocessor);
@@ -246,6 +305,16 @@ pub async fn survey(
         *survey.terms.entry(id).or_default() += 1;
     }
     Ok(survey)
+}
+
+/// The kind whose terms may weigh less in this domain: of a mix it is the part of which they do.
+fn weighing(model: &ModelName, settings: &DomainSettings) -> ModelName {
+    let mix = settings.mix.as_ref().filter(|_| model.is_mix());
+    let kinds = mix.map(|mix| mix.kinds().cloned().collect::<Vec<_>>());
+    let mut kinds = kinds.unwrap_or_default().into_iter();
+    kinds
+        .find(weighs_by_domain)
+        .unwrap_or_else(|| model.clone())
 }
 
 /// Runs something on each text of these items, on the pool.

@@ -37,6 +37,9 @@ pub(crate) struct PutArgs {
     /// Of kind vectors: the name of the vectors that items bring
     #[arg(long, value_name = "NAME")]
     vector: Option<String>,
+    /// Of kind mix: a model of the domain and its weight, such as text-2=0.7; once for each
+    #[arg(long, value_name = "MODEL=WEIGHT", value_parser = part)]
+    of: Vec<(String, f64)>,
     #[command(flatten)]
     server: Server,
     #[command(flatten)]
@@ -69,6 +72,14 @@ pub(crate) struct DeleteArgs {
     pub(crate) flags: ClientFlags,
 }
 
+/// A model of a mix and its weight.
+fn part(given: &str) -> Result<(String, f64), String> {
+    let (name, weight) = given.rsplit_once('=').ok_or("write MODEL=WEIGHT")?;
+    let weight = weight.parse();
+    let weight = weight.map_err(|_| format!("{name} needs a number as its weight"))?;
+    Ok((name.to_owned(), weight))
+}
+
 pub(crate) fn list(args: &ListArgs, config: &Config, json: bool, out: &mut dyn Write) -> Outcome {
     let client = args.server.client(config)?;
     let answer = client.get_good(&path::models(&args.domain))?;
@@ -93,6 +104,7 @@ pub(crate) fn put(args: &PutArgs, config: &Config, json: bool, out: &mut dyn Wri
     let body = ModelBody {
         kind: args.kind.as_ref().unwrap_or(&args.name).clone(),
         vector: args.vector.clone(),
+        of: args.of.iter().cloned().collect(),
     };
     let body =
         serde_json::to_vec(&body).map_err(|error| CommandError::failed(error.to_string()))?;
@@ -148,12 +160,17 @@ fn write_model(model: &ModelAnswer, out: &mut dyn Write) -> std::io::Result<()> 
         name,
         kind,
         vector,
+        of,
         state,
         done,
         reason,
     } = model;
     let kind = match vector {
         Some(vector) => format!("{kind} {vector}"),
+        None if !of.is_empty() => {
+            let of = of.iter().map(|(name, weight)| format!("{name}={weight}"));
+            format!("{kind} {}", of.collect::<Vec<_>>().join(" "))
+        }
         None => kind.clone(),
     };
     let reason = reason.as_deref().map(printable).unwrap_or_default();

@@ -381,6 +381,10 @@ impl Asking {
                 (Subject::Items(items.clone()), words.collect())
             }
             Of::Vector(values) => {
+                if model.is_mix() {
+                    let detail = "A mix cannot be asked by a vector: name one of its models.";
+                    return Err(invalid("vector", detail));
+                }
                 let space = match model.vector() {
                     Some(_) => Space::of_vectors(&model, values.len()),
                     None => Space::own(values.len()),
@@ -389,11 +393,9 @@ impl Asking {
                 (Subject::Feature { space, feature }, Words::new())
             }
             Of::Text(text) => {
-                if let Some(vector) = model.vector() {
-                    let detail = format!(
-                        "This model compares the vectors named {vector}, not texts: ask with such \
-                         a vector, or name another model."
-                    );
+                if !reads_texts(&model, settings) {
+                    let detail = "This model compares vectors, not texts: ask for an item, or name \
+                         another model.";
                     return Err(invalid("text", detail));
                 }
                 let rules = Rules {
@@ -407,6 +409,13 @@ impl Asking {
                     let detail = format!("The text could not be read: {why}. Ask again.");
                     Error::new(Kind::NotReady, detail).retry_after(RETRY_S)
                 })?;
+                // Features of a mix are as long as the longest of them.
+                let rows = self.snapshot.features().of(&space).iter();
+                let lengths = rows.map(|live| live.rows.block.dimension());
+                let feature = match lengths.max() {
+                    Some(length) if length > 0 && space.is_ragged() => feature.fitted(length),
+                    _ => feature,
+                };
                 (Subject::Feature { space, feature }, words)
             }
         };
@@ -448,6 +457,14 @@ impl Asking {
             body: answers::found(&self.snapshot, found, &about),
             is_listed: found.as_of.is_some(),
         }
+    }
+}
+
+/// Whether a model makes features of texts.
+fn reads_texts(model: &ModelName, settings: &DomainSettings) -> bool {
+    match settings.mix.as_ref().filter(|_| model.is_mix()) {
+        Some(mix) => mix.kinds().any(|kind| !kind.is_of_domain()),
+        None => !model.is_of_domain(),
     }
 }
 

@@ -14,7 +14,7 @@ mod removal;
 
 pub use configure::{CONFIGURED, Configure};
 pub use member::{Member, Members, whole_characters, without_mark};
-pub use modelled::{MODELLED, ModelChange, Modelled};
+pub use modelled::{MIX, MODELLED, MOST_MIXED, ModelChange, Modelled, Weight};
 pub use parse::{parse, parse_for, parse_item, parse_patch};
 pub use patch::{Change, Changes, PATCHABLE, PATCHED, Patch};
 pub use removal::{REMOVED, Removal};

@@ -1,6 +1,8 @@
 //! The event that changes a domain's models. Kindred's HTTP publishes it, so that it has its place among the domain's
 //! item events; publishers of items do not send it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::event::configure::checked;
@@ -9,6 +11,53 @@ use crate::name::{DomainName, ModelName};
 
 /// The event's type.
 pub const MODELLED: &str = "domain.modelled";
+
+/// The kind of a model that mixes others, as it is asked for.
+pub const MIX: &str = "mix";
+/// Most models that a mix mixes.
+pub const MOST_MIXED: usize = 8;
+
+/// The weight of a model in a mix: above 0, at most [`Weight::MOST`].
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Weight(f64);
+
+/// It is a number.
+impl Eq for Weight {}
+
+impl Weight {
+    /// The highest one.
+    pub const MOST: f64 = 1e6;
+
+    /// A weight; `None`: the number is not one.
+    pub fn new(weight: f64) -> Option<Self> {
+        (weight > 0.0 && weight <= Self::MOST).then_some(Self(weight))
+    }
+
+    /// The number.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl TryFrom<f64> for Weight {
+    type Error = String;
+
+    fn try_from(weight: f64) -> Result<Self, String> {
+        Self::new(weight).ok_or_else(|| {
+            format!(
+                "a weight is above 0, and at most {}; got {weight}",
+                Self::MOST
+            )
+        })
+    }
+}
+
+impl From<Weight> for f64 {
+    fn from(weight: Weight) -> Self {
+        weight.0
+    }
+}
 
 /// A model of a domain is to be there, to be served, or to go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,8 +79,11 @@ pub struct Modelled {
 pub enum ModelChange {
     /// It is to be there, made in this way.
     Put {
-        /// The way features are made: the name of a model that the program has.
+        /// The way features are made: the name of a model that the program has, a kind of vectors, or [`MIX`].
         kind: ModelName,
+        /// Of a mix: the models it mixes, and their weights.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        of: BTreeMap<ModelName, Weight>,
     },
     /// It is to be the one that is served.
     Activate,
@@ -58,11 +110,26 @@ mod tests {
     use crate::event::{Event, Reason};
 
     #[test]
+    fn weights_are_above_zero_and_bounded() {
+        for bad in [0.0, -0.0, -1.0, f64::NAN, f64::INFINITY, 1.1e6] {
+            assert_eq!(Weight::new(bad), None, "{bad}");
+        }
+        assert_eq!(Weight::new(0.7).map(Weight::get), Some(0.7));
+    }
+
+    #[test]
     fn is_read_back_as_written_and_checked() {
         let name = |name| ModelName::new(name).unwrap();
         for change in [
             ModelChange::Put {
                 kind: name("words-1"),
+                of: BTreeMap::new(),
+            },
+            ModelChange::Put {
+                kind: name(MIX),
+                of: [("text-2", 0.7), ("clip", 0.3)]
+                    .map(|(part, weight)| (name(part), Weight::new(weight).unwrap()))
+                    .into(),
             },
             ModelChange::Activate,
             ModelChange::Delete,
@@ -81,6 +148,10 @@ mod tests {
             assert_eq!(reason(&written, "blog"), Reason::DomainMismatch);
             let named_badly = written.replace("better", "Better");
             assert_eq!(reason(&named_badly, "news"), Reason::InvalidJson);
+            let weighed_badly = written.replace("0.7", "0.0");
+            if weighed_badly != written {
+                assert_eq!(reason(&weighed_badly, "news"), Reason::InvalidJson);
+            }
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use kindred_shared::event::{
-    Delete, Event, Limits, MAX_VECTOR, MAX_VECTORS, MAX_VERSION, Reason, Upsert, UpsertKind, parse, parse_for,
-    parse_item,
+    Delete, Event, Limits, MAX_VECTOR, MAX_VECTORS, MAX_VERSION, Reason, Upsert, UpsertKind, parse,
+    parse_for, parse_item,
 };
 use kindred_shared::{DomainName, ItemId, VectorName};
 use proptest::collection::{btree_map, btree_set, vec};
@@ -229,7 +229,10 @@ fn vectors_up_to_the_longest_are_taken() {
 fn vectors_are_named_and_few() {
     let read = |fields: Value| {
         let mut event = json!({"type": "item.created", "domain": "a", "id": "b"});
-        event.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        event
+            .as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
         parse(event.to_string().as_bytes(), &Limits::default())
     };
     let taken = |fields: Value| match read(fields) {
@@ -237,31 +240,83 @@ fn vectors_are_named_and_few() {
         other => panic!("{other:?}"),
     };
     let named = |count: usize| -> serde_json::Map<String, Value> {
-        (0..count).map(|n| (format!("v{n}"), json!([n, 1]))).collect()
+        (0..count)
+            .map(|n| (format!("v{n}"), json!([n, 1])))
+            .collect()
     };
     let (own, all) = taken(json!({"vectors": named(8)}));
     assert_eq!((own, all.len()), (None, 8));
     // `vector` is the one named `own`.
     let own = Some(vec![1.0, 2.0]);
-    assert_eq!(taken(json!({"vectors": {"own": [1, 2], "x": null}})), (own, BTreeMap::new()));
+    assert_eq!(
+        taken(json!({"vectors": {"own": [1, 2], "x": null}})),
+        (own, BTreeMap::new())
+    );
     let (own, all) = taken(json!({"vector": [1], "vectors": named(7)}));
     assert_eq!((own, all.len()), (Some(vec![1.0]), 7));
-    assert_eq!(taken(json!({"title": "t", "vectors": null})), (None, BTreeMap::new()));
+    assert_eq!(
+        taken(json!({"title": "t", "vectors": null})),
+        (None, BTreeMap::new())
+    );
 
     for (fields, reason, field) in [
         (json!({"vectors": named(9)}), Reason::TooLarge, "vectors"),
-        (json!({"vector": [1], "vectors": named(8)}), Reason::TooLarge, "vectors"),
+        (
+            json!({"vector": [1], "vectors": named(8)}),
+            Reason::TooLarge,
+            "vectors",
+        ),
         (json!({"vectors": [[1]]}), Reason::InvalidVector, "vectors"),
-        (json!({"vectors": {"Clip": [1]}}), Reason::InvalidVector, "vectors.Clip"),
-        (json!({"vectors": {"": [1]}}), Reason::InvalidVector, "vectors."),
-        (json!({"vectors": {"a": 1}}), Reason::InvalidVector, "vectors.a"),
-        (json!({"vectors": {"a": []}}), Reason::InvalidVector, "vectors.a"),
-        (json!({"vectors": {"a": [0, -0.0]}}), Reason::InvalidVector, "vectors.a"),
-        (json!({"vectors": {"a": [1, 1e39]}}), Reason::InvalidVector, "vectors.a[1]"),
-        (json!({"vectors": {"a": [1, null]}}), Reason::InvalidVector, "vectors.a[1]"),
-        (json!({"vectors": {"a": vec![1; MAX_VECTOR + 1]}}), Reason::InvalidVector, "vectors.a"),
-        (json!({"vector": [1], "vectors": {"own": [1]}}), Reason::InvalidVector, "vectors.own"),
-        (json!({"vectors": {}}), Reason::MissingField, "title, text, vector"),
+        (
+            json!({"vectors": {"Clip": [1]}}),
+            Reason::InvalidVector,
+            "vectors.Clip",
+        ),
+        (
+            json!({"vectors": {"": [1]}}),
+            Reason::InvalidVector,
+            "vectors.",
+        ),
+        (
+            json!({"vectors": {"a": 1}}),
+            Reason::InvalidVector,
+            "vectors.a",
+        ),
+        (
+            json!({"vectors": {"a": []}}),
+            Reason::InvalidVector,
+            "vectors.a",
+        ),
+        (
+            json!({"vectors": {"a": [0, -0.0]}}),
+            Reason::InvalidVector,
+            "vectors.a",
+        ),
+        (
+            json!({"vectors": {"a": [1, 1e39]}}),
+            Reason::InvalidVector,
+            "vectors.a[1]",
+        ),
+        (
+            json!({"vectors": {"a": [1, null]}}),
+            Reason::InvalidVector,
+            "vectors.a[1]",
+        ),
+        (
+            json!({"vectors": {"a": vec![1; MAX_VECTOR + 1]}}),
+            Reason::InvalidVector,
+            "vectors.a",
+        ),
+        (
+            json!({"vector": [1], "vectors": {"own": [1]}}),
+            Reason::InvalidVector,
+            "vectors.own",
+        ),
+        (
+            json!({"vectors": {}}),
+            Reason::MissingField,
+            "title, text, vector",
+        ),
     ] {
         let refusal = read(fields.clone()).unwrap_err();
         let found = (refusal.reason, refusal.field.as_deref());

@@ -148,7 +148,7 @@ impl Domain {
     pub(super) fn put(&mut self, now: Now, slot: Slot, material: Arc<Material>, has_content: bool) {
         let row = &material.row;
         let version = row.version;
-        let made_from = row.made_from(self.model());
+        let made_from = row.made_from(self.model(), self.text_settings.mix.as_deref());
         let expires_at = row.expires_at.map(|at| at.timestamp_millis());
         let publish_at = row.publish_at.map(|at| at.timestamp_millis());
         let publish_at = publish_at.filter(|at| *at > now.unix_ms);

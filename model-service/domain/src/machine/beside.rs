@@ -175,8 +175,9 @@ impl Domain {
             return;
         }
         // A sample without enough texts, as of items with vectors only, gives no habits, however often it is examined.
-        let has_habits =
-            self.surveying.habits.of > 0 || self.catalogue.live() < self.settings.sample.fewest;
+        let has_habits = self.model().vector().is_some()
+            || self.surveying.habits.of > 0
+            || self.catalogue.live() < self.settings.sample.fewest;
         let is_made = self.rebuild.is_none()
             && self.uncompared.is_empty()
             && self.flush.is_empty()

@@ -97,7 +97,8 @@ impl Domain {
         self.name_chosen();
         self.keep_models();
         let (ticket, model) = (self.outbox.ticket(), self.model().clone());
-        self.outbox.push(Effect::Load { ticket, model });
+        let mix = self.text_settings.mix.clone();
+        self.outbox.push(Effect::Load { ticket, model, mix });
         self.phase = Phase::Loading(Loading {
             ticket,
             rewrite: is_dirty,
@@ -169,13 +170,14 @@ impl Domain {
                 return self.reload_later(now, failure);
             }
         };
-        let kind = self.model().clone();
+        let (kind, mix) = (self.model().clone(), self.text_settings.mix.clone());
         for (id, row) in asked.ids.iter().zip(rows) {
             let slot = self.catalogue.slot(id);
             let words = &mut self.words;
-            let item = row
-                .as_ref()
-                .map(|row| Item::stored(row, Some(&kind), words));
+            let item = row.as_ref().map(|row| {
+                let made_from = row.made_from(&kind, mix.as_deref());
+                Item::stored(row, made_from, words)
+            });
             let Phase::Loading(loading) = &mut self.phase else {
                 return;
             };
@@ -314,10 +316,8 @@ impl Domain {
                     feature,
                 })
             });
-            let new: Vec<NewRow> = new.collect();
-            let lengths = new.iter().map(|row| row.feature.dense().len());
-            let length = lengths.max().unwrap_or(0);
-            self.catalogue.expect_length(&space, length);
+            let mut new: Vec<NewRow> = new.collect();
+            self.catalogue.fit_lengths(&space, &mut new);
             self.catalogue.add_rows(&space, new);
         }
         // Ids without an item row may have a list too, from a former owner.

@@ -432,7 +432,7 @@ impl Domain {
     /// Requests a commit, which also marks the domain dirty unless the store already says so.
     fn commit(&mut self, step: CommitStep, fence: bool, mut rows: Vec<Write>) -> Ticket {
         let kind = self.model();
-        if kind.vector().is_some() && self.outbox.model_beside().is_none() {
+        if kind.is_of_domain() && self.outbox.model_beside().is_none() {
             // The store only knows kinds that have one set of features, so this one is named.
             let gone = rows.iter().filter_map(|row| match row {
                 Write::DeleteFeatures(id) => Some(Write::DeleteFeature(kind.clone(), id.clone())),

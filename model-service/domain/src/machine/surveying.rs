@@ -135,6 +135,14 @@ impl Domain {
         let live = self.catalogue.live();
         let has_doubled = live >= size.fewest && live >= 2 * self.surveying.habits.of;
         let is_of_all = self.is_settled_but_for_habits();
+        if self.model().vector().is_some() {
+            // No feature depends on texts, so there is nothing to look for until the next change, and then neither.
+            if is_of_all {
+                self.catalogue.keep_sample(&[], size.most);
+                self.confirm_habits();
+            }
+            return;
+        }
         if !is_of_all && !has_doubled {
             return;
         }

@@ -79,6 +79,11 @@ pub(crate) fn feature_of(
     content: &Content,
     habits: &Habits,
 ) -> (Space, Feature) {
+    if let Some(name) = model.vector() {
+        let vector = content.vector_named(&name).unwrap_or_default();
+        let feature = Feature::new(vector.to_vec(), vec![], vec![]).expect("finite");
+        return (Space::of_vectors(model, vector.len()), feature);
+    }
     let letters = letters_of(content, habits);
     let feature = habits.weigh(by_model(model, feature_of_length(letters)));
     (space_of(model, row, habits), feature)

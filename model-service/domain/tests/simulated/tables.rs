@@ -206,7 +206,7 @@ impl Tables {
         features: &[FeatureRow],
         model: &ModelName,
     ) -> Box<Loaded> {
-        let mut loaded = Box::<Loaded>::default();
+        let mut loaded = Box::new(Loaded::of(model, None));
         items.iter().for_each(|row| loaded.add_item(row));
         let counts = |row: &&FeatureRow| {
             let of = row.space.model();

@@ -624,7 +624,11 @@ pub(super) fn features(
 
 /// Decodes the row of `item_texts`, if there is one.
 pub(super) fn content(found: &QueryRowsResult) -> Result<Option<Result<Content, String>>, Trouble> {
-    type Stored<'a> = (Option<String>, Option<&'a [u8]>, BTreeMap<&'a str, &'a [u8]>);
+    type Stored<'a> = (
+        Option<String>,
+        Option<&'a [u8]>,
+        BTreeMap<&'a str, &'a [u8]>,
+    );
     let row = found.maybe_first_row::<Stored<'_>>()?;
     Ok(row.map(|(text, vector, vectors)| {
         let vector = vector.map(floats).transpose()?;

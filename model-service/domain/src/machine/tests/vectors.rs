@@ -4,7 +4,7 @@ use super::*;
 
 /// Three items with a feature and a list, in a domain whose model is of this kind.
 fn filled(kind: &str) -> Shell {
-    let set = crate::settings::DomainSettings {
+    let set = DomainSettings {
         model: Some(ModelName::new(kind).unwrap()),
         ..Default::default()
     };
@@ -77,8 +77,6 @@ fn what_is_gone_leaves_no_feature_of_a_named_vector() {
     let (tag, event) = (DeliveryTag(2), event(said));
     shell.input(Input::Event { tag, event });
     let kind = ModelName::new("vectors-clip").unwrap();
-    let is_deleted = |write: &Write| {
-        matches!(write, Write::DeleteFeature(of, id) if *of == kind && id.as_str() == "001")
-    };
+    let is_deleted = |write: &Write| matches!(write, Write::DeleteFeature(of, id) if *of == kind && id.as_str() == "001");
     assert!(shell.stored[before..].iter().any(is_deleted));
 }
