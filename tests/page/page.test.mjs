@@ -209,7 +209,7 @@ look("settings are set, and a wrong one is named", async ({ page, go, text, fill
   await page.select("select[name=public]", "true");
   await follow("form[action$=settings] button");
   assert.match(path(), /settings\?set=1/);
-  assert.match(await text("[role=status].note"), /Set/);
+  assert.match(await text("[role=status].note"), /Saved/);
   const set = await open.ask("/v1/domains/shop-001.example");
   assert.deepEqual([set.max_age, set.origins, set.public], [60, ["https://one.example", "https://two.example"], true]);
   assert.equal(await page.$eval("textarea[name=origins]", (one) => one.value), "https://one.example\nhttps://two.example");
@@ -288,7 +288,7 @@ look("everything is readable without a script, and forms work", async ({ go, cou
   await go("/domains/shop-002.example/settings");
   await fill("input[name=max_age]", "5");
   await follow("form[action$=settings] button");
-  assert.match(await text("[role=status].note"), /Set/);
+  assert.match(await text("[role=status].note"), /Saved/);
 }, { script: false });
 
 look("the keyboard is enough", async ({ page, go, path }) => {
