@@ -34,7 +34,6 @@ fn agreement(cluster: &Cluster, changes: &[&str]) -> (bool, String) {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn an_instance_that_differs_is_refused_and_windows_change_one_instance_after_the_other() {
     let cluster = Cluster::new();
     let first = cluster.service(&How::default());

@@ -43,7 +43,6 @@ fn stop(service: Service, worker: Process) {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn the_service_first_and_it_makes_what_it_misses() {
     let cluster = Cluster::bare();
     let service = cluster.service(&How::default());
@@ -53,7 +52,6 @@ fn the_service_first_and_it_makes_what_it_misses() {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn the_worker_first() {
     let cluster = Cluster::bare();
     let worker = cluster.worker();
@@ -63,7 +61,6 @@ fn the_worker_first() {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn the_worker_long_after_the_events() {
     let cluster = Cluster::new();
     let service = cluster.service(&How::default());
@@ -85,7 +82,6 @@ fn the_worker_long_after_the_events() {
 }
 
 #[test]
-#[ignore = "needs services, kills services"]
 fn both_before_broker_and_database_and_again_after_both_went() {
     let cluster = Cluster::alone();
     let (broker, database) = (Control::of_broker(), Control::of_database());

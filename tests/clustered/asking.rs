@@ -27,7 +27,6 @@ const GREETED: Duration = Duration::from_secs(30);
 const TAKEN_OVER: Duration = Duration::from_secs(30);
 
 #[test]
-#[ignore = "needs services"]
 fn every_service_answers_alike_and_lists_the_workers() {
     let cluster = Cluster::new();
     let first = cluster.service(&How::default());
@@ -94,7 +93,6 @@ fn every_service_answers_alike_and_lists_the_workers() {
 /// Deletions and hidings, each through the instance that is not the owner as well: once one is answered with
 /// `gone`, no instance answers the item, nor names it as a neighbour of another.
 #[test]
-#[ignore = "needs services"]
 fn what_is_answered_as_gone_is_gone_from_every_instance() {
     let cluster = Cluster::new();
     let services = [
@@ -135,7 +133,6 @@ fn what_is_answered_as_gone_is_gone_from_every_instance() {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn without_an_owner_it_says_when_to_ask_again() {
     let cluster = Cluster::new();
     let service = cluster.service(&How::default());

@@ -88,7 +88,6 @@ fn wait_ready(service: &mut Service) {
 }
 
 #[test]
-#[ignore = "needs services, kills services"]
 fn writes_while_the_broker_is_away_are_refused_helpfully_and_none_taken_is_lost() {
     let cluster = Cluster::alone();
     let mut service = cluster.service(&How::default());
@@ -144,7 +143,6 @@ fn writes_while_the_broker_is_away_are_refused_helpfully_and_none_taken_is_lost(
 }
 
 #[test]
-#[ignore = "needs services, kills services"]
 fn events_wait_while_the_database_is_away_and_a_full_queue_is_told() {
     let cluster = Cluster::alone();
     let mut service = cluster.service(&How::default());
@@ -190,7 +188,6 @@ fn events_wait_while_the_database_is_away_and_a_full_queue_is_told() {
 }
 
 #[test]
-#[ignore = "needs services, kills services"]
 fn a_database_that_freezes_costs_time_and_nothing_else() {
     let cluster = Cluster::alone();
     let mut service = cluster.service(&How::default());

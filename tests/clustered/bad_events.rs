@@ -56,7 +56,6 @@ fn bad() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn bad_events_are_dead_lettered_whole_and_the_others_go_on() {
     let cluster = Cluster::new();
     let service = cluster.service(&How::default());

@@ -90,7 +90,6 @@ impl<'a> DoctorRun<'a> {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn what_works_is_ok_for_each_part() {
     let cluster = Cluster::new();
     let _service = cluster.service(&How::default());
@@ -181,7 +180,6 @@ fn what_works_is_ok_for_each_part() {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn wrong_passwords_are_told() {
     let cluster = Cluster::bare();
     let wrong = DoctorRun {
@@ -202,7 +200,6 @@ fn wrong_passwords_are_told() {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn what_is_not_made_yet_is_told_and_not_made() {
     let cluster = Cluster::bare();
     for _ in 0..2 {
@@ -215,7 +212,6 @@ fn what_is_not_made_yet_is_told_and_not_made() {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn a_queue_that_was_declared_otherwise_is_told() {
     let cluster = Cluster::bare();
     let arguments = json!({"x-queue-type": "quorum", "x-overflow": "drop-head"});
@@ -236,7 +232,6 @@ fn a_queue_that_was_declared_otherwise_is_told() {
 }
 
 #[test]
-#[ignore = "needs services, kills services"]
 fn a_database_that_is_away_is_told() {
     let cluster = Cluster::alone();
     let control = Control::of_database();

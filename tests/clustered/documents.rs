@@ -24,7 +24,6 @@ fn blocks(document: &Document) -> Vec<&Block> {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn a_first_cluster_works_from_top_to_bottom() {
     let cluster = Cluster::bare();
     let page = document("docs/CLUSTER.md");
@@ -86,7 +85,6 @@ fn replace(stage: &mut Stage<'_>, cluster: &Cluster) {
 }
 
 #[test]
-#[ignore = "needs services, needs pika"]
 fn operations_on_a_cluster_work_as_documented() {
     let cluster = Cluster::new();
     let service = cluster.service(&How::default());

@@ -87,7 +87,6 @@ fn counted(service: &Service, expected: usize) -> [u64; 2] {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn every_instance_goes_by_an_experiment_and_an_event_counts_once_whoever_dies() {
     let cluster = Cluster::new();
     let first = cluster.service(&How::default());

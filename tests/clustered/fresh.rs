@@ -34,7 +34,6 @@ const SEEN: Duration = Duration::from_secs(30);
 const QUIET: Duration = Duration::from_secs(300);
 
 #[test]
-#[ignore = "needs services"]
 fn an_item_is_in_its_neighbours_rows_after_its_window_and_gone_after_its_deletion() {
     let cluster = Cluster::alone();
     let service = cluster.service(&How {

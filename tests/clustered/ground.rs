@@ -22,7 +22,6 @@ use crate::support::place::Place;
 const COUNTED: Duration = Duration::from_secs(30);
 
 #[test]
-#[ignore = "needs services"]
 fn a_publisher_may_publish_and_nothing_else() {
     let _turn = Place::beside_others();
     let broker = Broker::new();
@@ -89,7 +88,6 @@ async fn declare(url: &str) -> lapin::Result<()> {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn tables_are_read_as_the_contract_has_them() {
     let _turn = Place::beside_others();
     let database = Database::new(&own_name());

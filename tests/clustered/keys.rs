@@ -166,7 +166,6 @@ fn tapped_owner(cluster: &Cluster) -> (Service, Tap) {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn instances_ask_each_other_signed_and_without_a_client_s_key() {
     let cluster = Cluster::new();
     let admin = first_key(&cluster);
@@ -243,7 +242,6 @@ fn instances_ask_each_other_signed_and_without_a_client_s_key() {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn keys_count_on_every_instance_within_five_seconds() {
     let cluster = Cluster::new();
     let admin = first_key(&cluster);

@@ -80,7 +80,6 @@ fn by_ownership(cluster: &Cluster, mut services: Vec<Service>) -> (Service, Vec<
 }
 
 #[test]
-#[ignore = "needs services"]
 fn is_one_for_all_instances_and_outlives_its_writers() {
     let cluster = Cluster::new();
     let services = vec![
@@ -156,7 +155,6 @@ fn is_one_for_all_instances_and_outlives_its_writers() {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn names_the_key_whichever_instance_was_asked() {
     let cluster = Cluster::new();
     let how = instance("what all instances of this cluster have", &[]);

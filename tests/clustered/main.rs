@@ -2,8 +2,8 @@
 //! which `tests/run` starts for them; `tests/services/up` does so for a single test. Each test has
 //! a virtual host and a keyspace of its own.
 //!
-//! Why a test is ignored says what it needs: "needs services", "kills services" (only where they
-//! were started for the tests), "package lists".
+//! `tests/lib/rust.sh` says which tests need more: services that were started for the tests and may be killed, pika,
+//! Debian's package lists.
 
 // A test may panic: that is how it fails.
 #![allow(clippy::unwrap_used)]

@@ -52,7 +52,6 @@ fn similar(client: &Client, n: usize, model: &str) -> SimilarAnswer {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn are_built_and_served_on_every_instance_and_outlive_their_owner() {
     let cluster = Cluster::new();
     let mut services = vec![

@@ -19,7 +19,6 @@ const QUIET: Duration = Duration::from_secs(120);
 const TURN: Duration = Duration::from_secs(30);
 
 #[test]
-#[ignore = "needs services"]
 fn lists_stay_fresh_without_workers() {
     let cluster = Cluster::new();
     let service = cluster.service(&How::default());

@@ -32,7 +32,6 @@ const QUIET: Duration = Duration::from_secs(120);
 const TOLD: Duration = Duration::from_secs(30);
 
 #[test]
-#[ignore = "needs services"]
 fn every_changed_item_is_told_deleted_ones_too() {
     let cluster = Cluster::new();
     let service = cluster.service(&How::default());

@@ -71,7 +71,6 @@ pub(crate) fn wait_shared(cluster: &Cluster, services: &[&Service]) {
 }
 
 #[test]
-#[ignore = "needs services, kills services"]
 fn a_missing_plugin_is_named_with_its_remedy_and_waited_for() {
     let control = Control::of_broker();
     let cluster = Cluster::alone();
@@ -91,7 +90,6 @@ fn a_missing_plugin_is_named_with_its_remedy_and_waited_for() {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn several_partitions_are_exact_shared_evenly_and_whoever_is_asked() {
     let cluster = Cluster::new();
     let _worker = cluster.worker();

@@ -101,7 +101,6 @@ fn all_taken<'a>(
 }
 
 #[test]
-#[ignore = "needs services"]
 fn an_event_that_kills_the_service_is_set_aside_and_no_other_is() {
     let cluster = Cluster::new();
     let _worker = cluster.worker();
@@ -131,7 +130,6 @@ fn an_event_that_kills_the_service_is_set_aside_and_no_other_is() {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn a_service_that_an_event_stalls_ends_and_the_event_comes_again() {
     let cluster = Cluster::new();
     let _worker = cluster.worker();
@@ -218,7 +216,6 @@ impl<'a> Workers<'a> {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn a_job_that_kills_workers_is_set_aside_and_only_its_killer_is_rejected() {
     let cluster = Cluster::new();
     let service = cluster.service(&How::default());
@@ -287,7 +284,6 @@ fn a_job_that_kills_workers_is_set_aside_and_only_its_killer_is_rejected() {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn a_domain_whose_comparison_kills_workers_serves_its_last_lists_and_heals() {
     let cluster = Cluster::new();
     let mut service = cluster.service(&How::default());

@@ -37,7 +37,6 @@ enum Try {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn an_import_needs_no_more_than_deploy_gives_and_each_is_refused_the_rest() {
     let cluster = Cluster::new();
     let service = cluster.service(&How::default());
@@ -137,7 +136,6 @@ fn an_import_needs_no_more_than_deploy_gives_and_each_is_refused_the_rest() {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn a_service_that_may_not_read_the_settings_says_which_permission_it_lacks() {
     let cluster = Cluster::new();
     let Some((role, _)) = cluster.database.service() else {

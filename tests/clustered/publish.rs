@@ -76,7 +76,6 @@ fn summary(output: &Output) -> Value {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn bad_lines_are_told_with_their_place_and_the_others_are_in_exact_lists() {
     let cluster = Cluster::new();
     let service = cluster.service(&How::default());
@@ -113,7 +112,6 @@ fn bad_lines_are_told_with_their_place_and_the_others_are_in_exact_lists() {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn who_waits_comes_back_when_all_is_served() {
     const AT_ONCE: Duration = Duration::ZERO;
     let cluster = Cluster::new();
@@ -171,7 +169,6 @@ fn wait_published(process: &mut Process, file: &Path, wanted: u64) -> u64 {
 }
 
 #[test]
-#[ignore = "needs services, kills services"]
 fn every_event_arrives_though_the_broker_and_the_publisher_die() {
     const COUNT: usize = 12_000;
     let cluster = Cluster::alone();
@@ -217,7 +214,6 @@ fn every_event_arrives_though_the_broker_and_the_publisher_die() {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn a_full_queue_is_waited_for() {
     let cluster = Cluster::new();
     // Its topology is wanted, and nobody who takes anything.
@@ -246,7 +242,6 @@ fn a_full_queue_is_waited_for() {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn an_exchange_without_a_queue_and_a_user_who_may_not_are_told() {
     let place = Place::beside_others();
     let broker = Broker::new();

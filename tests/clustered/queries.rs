@@ -23,7 +23,6 @@ fn of_test(n: usize) -> String {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn whoever_is_asked_answers_what_the_owner_does() {
     let cluster = Cluster::new();
     let _worker = cluster.worker();

@@ -108,7 +108,6 @@ fn wait_live(service: &Service, domain: &str, count: u64) {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn events_that_come_too_fast_wait_and_hold_up_nobody_else() {
     const SLOW: &str = "slow.test";
     const OTHER: &str = "other.test";
@@ -184,7 +183,6 @@ fn events_that_come_too_fast_wait_and_hold_up_nobody_else() {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn a_domain_has_so_many_items_and_so_long_texts() {
     const DOMAIN: &str = "small.test";
     let cluster = Cluster::new();

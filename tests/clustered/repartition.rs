@@ -58,7 +58,6 @@ fn changed(cluster: &Cluster, to: &str) {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn another_number_of_partitions_keeps_every_event_and_every_list() {
     let cluster = Cluster::new();
     let url = cluster.broker.publisher_url();

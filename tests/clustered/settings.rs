@@ -29,7 +29,6 @@ fn owned(mut ask: impl FnMut() -> Response) -> Response {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn are_set_by_the_owner_and_known_to_all() {
     let cluster = Cluster::new();
     let how = How {

@@ -36,7 +36,6 @@ fn held(n: usize) -> String {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn a_frozen_worker_costs_other_domains_nothing() {
     let cluster = Cluster::alone();
     let service = cluster.service(&How {

@@ -60,7 +60,6 @@ fn wait_owner(cluster: &Cluster, service: &Service) {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn a_second_service_goes_on_where_a_killed_owner_ended() {
     let cluster = Cluster::new();
     let services = [
@@ -82,7 +81,6 @@ fn a_second_service_goes_on_where_a_killed_owner_ended() {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn an_owner_that_froze_changes_nothing_when_it_thaws() {
     let cluster = Cluster::new();
     let services = [

@@ -141,7 +141,6 @@ fn text(path: &Path) -> String {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn all_programs_speak_tls_and_trust_one_authority_alone() {
     let cluster = Cluster::new();
     let place = cluster.directory();

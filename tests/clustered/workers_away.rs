@@ -81,7 +81,6 @@ fn served(
 }
 
 #[test]
-#[ignore = "needs services"]
 fn a_worker_that_dies_again_and_again_delays_nothing_until_a_deadline() {
     let cluster = Cluster::new();
     let service = cluster.service(&How::default());

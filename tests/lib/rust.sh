@@ -12,18 +12,46 @@ toolchain() {
   done
 }
 
-# count_results LOG_NAME STATUS: adds up the "test result:" lines of a step's log. Ignored tests
-# are counted by whoever decides whether they run.
+NEXTEST_VERSION=0.9.151
+
+# nextest: the one that is installed, whatever its version, or one below target/.
+nextest() {
+  local own=$ROOT/target/test-tools
+  PATH=$own/bin:$PATH
+  cargo nextest --version >/dev/null 2>&1 && return
+  # It runs for minutes and computes for seconds: it need not be fast.
+  run_logged "cargo-nextest $NEXTEST_VERSION" env CARGO_TARGET_DIR="$own/build" CARGO_PROFILE_DEV_DEBUG=0 \
+    cargo install --debug --locked --version "$NEXTEST_VERSION" --root "$own" \
+    --no-default-features --features default-no-update cargo-nextest || exit 1
+  rm -rf "$own/build"
+}
+
+# Which tests need what this script provides: the variable that says whether it is there, what it is, and the tests, in
+# nextest's filter language. The first two together are what .config/nextest.toml leaves out by default.
+NEEDS=(
+  "SERVICES_READY:services:binary(clustered) | test(/::rabbitmq::tests::/) | test(/::cassandra::tests::/)"
+  "DEBIAN_READY:Debian's package lists:test(/^whole_import::/) | test(/^kills::/)"
+  "CONTROLS_READY:services that may be killed:binary(clustered) & test(/^(away|kills)::|both_before_broker_and_database|a_database_that_is_away|a_missing_plugin|though_the_broker_and_the_publisher_die/)"
+  "PIKA_READY:pika:binary(clustered) & test(/^whole_import::|operations_on_a_cluster/)"
+)
+
+# count_results LOG_NAME STATUS: adds up the summary of a step's log.
 count_results() {
   local passed failed
+  # Summary [  12.345s] 586 tests run: 584 passed (3 slow), 2 failed, 1 timed out, 5 skipped
+  # test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out
   read -r passed failed < <(
-    awk '/^test result:/ {
-           for (i = 2; i <= NF; i++) {
-             if ($i == "passed;") p += $(i - 1)
-             if ($i == "failed;") f += $(i - 1)
+    sed 's/\x1b\[[0-9;]*m//g' "$(log_of "$1")" |
+      awk '/^ *Summary \[.*tests? run:/ || /^test result:/ {
+             gsub(/[;,]/, "")
+             for (i = 2; i <= NF; i++) {
+               if ($i == "passed") p += $(i - 1)
+               if ($i == "failed" && $(i - 1) != "exec") f += $(i - 1)
+               if ($i == "exec" && $(i + 1) == "failed") f += $(i - 1)
+               if ($i == "timed" && $(i + 1) == "out") f += $(i - 1)
+             }
            }
-         }
-         END { print p + 0, f + 0 }' "$(log_of "$1")"
+           END { print p + 0, f + 0 }'
   )
   # A test program that died, or did not build, has no line of its own.
   if [ "$2" -ne 0 ] && [ "$failed" -eq 0 ]; then failed=1; fi
@@ -31,62 +59,28 @@ count_results() {
   FAILED=$((FAILED + failed))
 }
 
-# Words in the reason of an ignored test, and the variable that says whether what it needs is
-# there. A test runs when nothing that its reason names is missing.
-NEEDS=(
-  "package lists:DEBIAN_READY"
-  "needs services:SERVICES_READY"
-  "KINDRED_TEST_AMQP_URL:SERVICES_READY"
-  "KINDRED_TEST_CQL_NODES:SERVICES_READY"
-  "kills services:CONTROLS_READY"
-  "needs pika:PIKA_READY"
-)
-
-# ignored_tests LOG_NAME: name and reason of each ignored test, as cargo shows them.
-ignored_tests() {
-  sed -n 's/^test \(.*\) \.\.\. ignored, \{0,1\}\(.*\)$/\1\t\2/p' "$(log_of "$1")"
+# count_tests ARGUMENTS...: how many tests there are.
+count_tests() {
+  cargo nextest list --locked --profile all --message-format oneline "$@" 2>/dev/null | grep -c .
 }
 
-# cargo_tests NAME ARGUMENTS...: ignored tests are those that need something this script
-# provides: they run when it did, and count as skipped when it could not.
-cargo_tests() {
-  local name=$1 status=0 missing=() need
+# run_tests NAME ARGUMENTS...: those that need what is not there count as skipped.
+run_tests() {
+  local name=$1 status=0 missing=() need ready words tests filter=""
   shift
   for need in "${NEEDS[@]}"; do
-    local ready=${need#*:}
-    [ "${!ready}" = yes ] || missing+=("${need%%:*}")
+    IFS=: read -r ready words tests <<<"$need"
+    [ "${!ready}" = yes ] && continue
+    missing+=("$words")
+    filter="${filter:+$filter | }($tests)"
   done
-  if [ "${#missing[@]}" -eq 0 ]; then
-    run_logged "$name" cargo test --locked --no-fail-fast "$@" -- --include-ignored || status=$?
-    count_results "$name" "$status"
-    return
+  local chosen=()
+  if [ -n "$filter" ]; then
+    chosen=(-E "not ($filter)")
+    skip "$(count_tests "$@" -E "$filter")" "$name" "missing: $(printf '%s; ' "${missing[@]}")"
   fi
-
-  run_logged "$name" cargo test --locked --no-fail-fast "$@" || status=$?
+  run_logged "$name" cargo nextest run --locked --profile all "$@" "${chosen[@]}" || status=$?
   count_results "$name" "$status"
-  local test reason skips=() ignored=0 words
-  while IFS=$'\t' read -r test reason; do
-    ignored=$((ignored + 1))
-    for words in "${missing[@]}"; do
-      case $reason in *"$words"*)
-        skips+=(--skip "$test")
-        break
-        ;;
-      esac
-    done
-  done < <(ignored_tests "$name")
-  local skipped=$((${#skips[@]} / 2))
-  [ "$skipped" -eq 0 ] || skip "$skipped" "$name" "missing: $(printf '%s; ' "${missing[@]}")"
-  [ "$ignored" -gt "$skipped" ] || return 0
-  status=0
-  run_logged "$name, ignored ones" cargo test --locked --no-fail-fast "$@" -- \
-    --ignored --exact "${skips[@]}" || status=$?
-  local before=$((PASSED + FAILED))
-  count_results "$name, ignored ones" "$status"
-  if [ $((PASSED + FAILED - before)) -ne $((ignored - skipped)) ]; then
-    note "$name: of $ignored ignored tests, $skipped are skipped, and the rest did not all run"
-    FAILED=$((FAILED + 1))
-  fi
 }
 
 step_doc_tests() {

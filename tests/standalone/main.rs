@@ -1,6 +1,6 @@
 //! Tests of the program `kindred standalone`: started, fed over HTTP, killed, and its store read
-//! afterwards. `tests/run` runs all of them; those that read Debian's package lists are ignored
-//! without it, since it fetches the lists.
+//! afterwards. `tests/run` runs all of them; those that read Debian's package lists need the lists that it
+//! fetches.
 
 // A test may panic: that is how it fails.
 #![allow(clippy::unwrap_used)]

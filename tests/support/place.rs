@@ -1,13 +1,11 @@
 //! Where a test's program keeps its data.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 
-/// Held by a test that wants the machine for itself, or by any number of those that mostly wait.
-static TURN: RwLock<()> = RwLock::new(());
+use super::lock::{Lock, Turn};
 
 /// A directory of a test's own, and the test's turn. A test holds at most one.
 pub(crate) struct Place {
@@ -16,27 +14,16 @@ pub(crate) struct Place {
     _turn: Turn,
 }
 
-/// What a test holds while it runs.
-#[allow(dead_code)] // for their drop alone
-enum Turn {
-    Alone(RwLockWriteGuard<'static, ()>),
-    BesideOthers(RwLockReadGuard<'static, ()>),
-}
-
 impl Place {
     /// Waits until no other test has a place: for those that measure, load the whole machine, or kill
     /// what others stand on.
     pub(crate) fn new() -> Self {
-        Self::with(Turn::Alone(
-            TURN.write().unwrap_or_else(PoisonError::into_inner),
-        ))
+        Self::with(Turn::alone())
     }
 
     /// Waits until none wants the machine for itself.
     pub(crate) fn beside_others() -> Self {
-        Self::with(Turn::BesideOthers(
-            TURN.read().unwrap_or_else(PoisonError::into_inner),
-        ))
+        Self::with(Turn::beside_others())
     }
 
     fn with(turn: Turn) -> Self {
@@ -71,11 +58,11 @@ impl Place {
 /// while a program that is killed comes back to it.
 const PORTS: std::ops::Range<u16> = 10_000..20_000;
 
-/// A port that was free a moment ago, and that no other test of this program was given.
+/// A port that was free a moment ago, and that no other running test was given.
 #[track_caller]
 pub(crate) fn free_port() -> u16 {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Held until the process ends: a test may start its program again at any time.
+    static GIVEN: Mutex<Vec<Lock>> = Mutex::new(Vec::new());
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.subsec_nanos());
@@ -83,12 +70,16 @@ pub(crate) fn free_port() -> u16 {
     // By a connection that is refused: a listener would be inherited by what another thread starts just
     // then, and be there until that is another program.
     let is_free = |port: u16| std::net::TcpStream::connect(("127.0.0.1", port)).is_err();
-    let port = PORTS
+    let (port, lock) = PORTS
         .cycle()
         .skip(begin)
         .take(PORTS.len())
-        .find(|port| !given.contains(port) && is_free(*port))
+        .find_map(|port| {
+            let lock = Lock::try_exclusive(&format!("port-{port}"))?;
+            is_free(port).then_some((port, lock))
+        })
         .expect("a port on the loopback interface");
-    given.insert(port);
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    given.push(lock);
     port
 }

@@ -34,14 +34,12 @@ pub(crate) trait Fixture: Send + Sync {
 }
 
 /// Makes a test of every case; `$fixture` is an expression that makes a fresh [`Fixture`].
-/// An attribute before it is put on every test.
 macro_rules! dispatch_contract {
-    (@each $metas:tt $fixture:expr; $($case:ident),+) => {$(
-        $crate::dispatch::contract::dispatch_contract!(@one $metas $fixture; $case);
+    (@each $fixture:expr; $($case:ident),+) => {$(
+        $crate::dispatch::contract::dispatch_contract!(@one $fixture; $case);
     )+};
-    (@one [$(#[$meta:meta])*] $fixture:expr; $case:ident) => {
+    (@one $fixture:expr; $case:ident) => {
         #[tokio::test]
-        $(#[$meta])*
         async fn $case() {
             let fixture = $fixture;
             tokio::time::timeout(
@@ -52,16 +50,10 @@ macro_rules! dispatch_contract {
             .expect("the case ends before its deadline");
         }
     };
-    (@all $metas:tt $fixture:expr) => {
-        $crate::dispatch::contract::dispatch_contract!(@each $metas $fixture;
+    ($fixture:expr) => {
+        $crate::dispatch::contract::dispatch_contract!(@each $fixture;
             every_reply_reaches_its_sender, an_expired_job_is_not_done, a_full_queue_says_so,
             a_panic_is_answered, waiting_for_a_reply_can_be_given_up, closing_ends_it);
-    };
-    (#[$meta:meta] $fixture:expr) => {
-        $crate::dispatch::contract::dispatch_contract!(@all [#[$meta]] $fixture);
-    };
-    ($fixture:expr) => {
-        $crate::dispatch::contract::dispatch_contract!(@all [] $fixture);
     };
 }
 pub(crate) use dispatch_contract;

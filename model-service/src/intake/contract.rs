@@ -40,14 +40,12 @@ pub(crate) trait Fixture: Send {
 }
 
 /// Makes a test of every case; `$fixture` is an expression that makes a fresh [`Fixture`].
-/// An attribute before it is put on every test.
 macro_rules! intake_contract {
-    (@each $metas:tt $fixture:expr; $($case:ident),+) => {$(
-        $crate::intake::contract::intake_contract!(@one $metas $fixture; $case);
+    (@each $fixture:expr; $($case:ident),+) => {$(
+        $crate::intake::contract::intake_contract!(@one $fixture; $case);
     )+};
-    (@one [$(#[$meta:meta])*] $fixture:expr; $case:ident) => {
+    (@one $fixture:expr; $case:ident) => {
         #[tokio::test]
-        $(#[$meta])*
         async fn $case() {
             let mut fixture = $fixture;
             tokio::time::timeout(
@@ -58,17 +56,11 @@ macro_rules! intake_contract {
             .expect("the case ends before its deadline");
         }
     };
-    (@all $metas:tt $fixture:expr) => {
-        $crate::intake::contract::intake_contract!(@each $metas $fixture;
+    ($fixture:expr) => {
+        $crate::intake::contract::intake_contract!(@each $fixture;
             delivers_whole_and_in_order, confirms_what_became_of_it, settles_once,
             a_full_intake_holds_publishers_back, a_lost_connection_never_hangs,
             what_failed_comes_again);
-    };
-    (#[$meta:meta] $fixture:expr) => {
-        $crate::intake::contract::intake_contract!(@all [#[$meta]] $fixture);
-    };
-    ($fixture:expr) => {
-        $crate::intake::contract::intake_contract!(@all [] $fixture);
     };
 }
 pub(crate) use intake_contract;

@@ -43,11 +43,9 @@ pub(crate) trait Fixture: Send + Sync {
     async fn open_experiments(&self) -> (Arc<dyn Store>, Arc<dyn ExperimentStore>);
 }
 
-/// Makes a test of every case; `$fixture` is an expression that makes a fresh [`Fixture`]. With a reason
-/// before it, tests that are left out unless asked for.
+/// Makes a test of every case; `$fixture` is an expression that makes a fresh [`Fixture`].
 macro_rules! store_contract {
-    (@case [$($attribute:tt)*] $fixture:expr; $case:ident) => {
-        $($attribute)*
+    (@case $fixture:expr; $case:ident) => {
         #[tokio::test]
         async fn $case() {
             let fixture = $fixture;
@@ -59,11 +57,11 @@ macro_rules! store_contract {
             .expect("the case ends before its deadline");
         }
     };
-    (@cases $attributes:tt $fixture:expr; $($case:ident),+) => {$(
-        $crate::store::contract::store_contract!(@case $attributes $fixture; $case);
+    (@cases $fixture:expr; $($case:ident),+) => {$(
+        $crate::store::contract::store_contract!(@case $fixture; $case);
     )+};
-    (@all $attributes:tt $fixture:expr) => {
-        $crate::store::contract::store_contract!(@cases $attributes $fixture;
+    ($fixture:expr) => {
+        $crate::store::contract::store_contract!(@cases $fixture;
             round_trip, features_of_models_lie_side_by_side, rows_of_unknown_models_are_left_alone, the_settings_last_set_are_read, pages_ten_thousand_rows_in_order, pages_lists_in_order, keeps_strange_ids_apart,
             deletes_and_creates_again, a_late_lower_stamp_loses, the_same_batch_again_is_harmless,
             a_newer_owner_fences_out_an_older, a_fence_keeps_settings_out, one_of_sixteen_contenders_gets_the_lease,
@@ -72,12 +70,6 @@ macro_rules! store_contract {
             a_model_beside_the_served_one_is_stored_and_swept, the_log_of_a_domain_is_kept_trimmed_and_swept,
             a_damaged_row_counts_as_none_until_it_is_written, a_damaged_row_of_a_domain_is_put_right,
             restarts_under_load);
-    };
-    (ignored: $reason:literal; $fixture:expr) => {
-        $crate::store::contract::store_contract!(@all [#[ignore = $reason]] $fixture);
-    };
-    ($fixture:expr) => {
-        $crate::store::contract::store_contract!(@all [] $fixture);
     };
 }
 pub(crate) use store_contract;

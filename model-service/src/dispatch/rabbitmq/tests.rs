@@ -162,10 +162,7 @@ impl Fixture for Rabbit {
     }
 }
 
-dispatch_contract!(
-    #[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
-    Rabbit::fresh().await
-);
+dispatch_contract!(Rabbit::fresh().await);
 
 /// Compares a small block with a large one.
 fn comparison() -> Job {
@@ -199,7 +196,6 @@ async fn reply(fixture: &Rabbit) -> Returned {
 }
 
 #[tokio::test]
-#[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
 async fn large_blocks_are_stored_once_and_again_when_they_are_missing() {
     let fixture = Rabbit::fresh().await;
     let (job, far) = (comparison(), Duration::from_secs(60));
@@ -254,7 +250,6 @@ async fn next(consumer: &mut Consumer) -> Delivery {
 }
 
 #[tokio::test]
-#[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
 async fn a_job_that_kills_its_workers_is_answered_and_kept() {
     let fixture = Rabbit::without_workers().await;
     assert_eq!(fixture.jobs.workers(), 0);
@@ -292,7 +287,6 @@ async fn as_before(channel: &Channel, names: &Names) {
 }
 
 #[tokio::test]
-#[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
 async fn only_jobs_that_killed_workers_are_kept_also_on_a_topology_of_before() {
     let fixture = Rabbit::without_workers().await;
     let names = fixture.scope.names.clone();
@@ -354,7 +348,6 @@ async fn only_jobs_that_killed_workers_are_kept_also_on_a_topology_of_before() {
 }
 
 #[tokio::test]
-#[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
 async fn a_reply_of_a_newer_protocol_is_told_and_blames_no_item() {
     let fixture = Rabbit::without_workers().await;
     let far = Duration::from_secs(60);

@@ -127,10 +127,7 @@ impl Fixture for Rabbit {
     }
 }
 
-intake_contract!(
-    #[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
-    Rabbit::fresh().await
-);
+intake_contract!(Rabbit::fresh().await);
 
 async fn publish_all(fixture: &Rabbit, count: u64) {
     for version in 0..count {
@@ -144,7 +141,6 @@ fn versions(deliveries: &[Delivery]) -> Vec<u64> {
 }
 
 #[tokio::test]
-#[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
 async fn what_cannot_be_read_is_a_dead_letter_and_those_behind_it_go_on() {
     let mut fixture = Rabbit::fresh().await;
     fixture.publish_raw("contract", b"not json").await;
@@ -188,7 +184,6 @@ async fn what_cannot_be_read_is_a_dead_letter_and_those_behind_it_go_on() {
 }
 
 #[tokio::test]
-#[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
 async fn after_a_failure_all_comes_again_in_order_without_a_redelivery() {
     let mut fixture = Rabbit::fresh().await;
     publish_all(&fixture, 4).await;
@@ -207,7 +202,6 @@ async fn after_a_failure_all_comes_again_in_order_without_a_redelivery() {
 }
 
 #[tokio::test]
-#[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
 async fn an_event_that_kills_the_service_dies_and_its_neighbours_live() {
     let mut fixture = Rabbit::fresh().await;
     publish_all(&fixture, 5).await;
@@ -240,7 +234,6 @@ async fn an_event_that_kills_the_service_dies_and_its_neighbours_live() {
 }
 
 #[tokio::test]
-#[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
 async fn notifications_name_at_most_a_thousand_ids() {
     let fixture = Rabbit::fresh().await;
     let (connection, channel) = fixture.scope.open().await;

@@ -106,10 +106,9 @@ impl Fixture for Clustered {
     }
 }
 
-store_contract!(ignored: "needs Cassandra at KINDRED_TEST_CQL_NODES"; Clustered::fresh());
+store_contract!(Clustered::fresh());
 
 #[tokio::test]
-#[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
 async fn refuses_what_it_was_not_made_for() {
     let fixture = Clustered::fresh();
     drop(fixture.store().await);
@@ -152,7 +151,6 @@ async fn refuses_what_it_was_not_made_for() {
 }
 
 #[tokio::test]
-#[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
 async fn the_schema_is_made_by_hand_too_and_any_number_of_times() {
     let fixture = Clustered::fresh();
     let keyspace = fixture.keyspace();
@@ -205,7 +203,6 @@ async fn says_that_the_database_is_not_there() {
 /// Version 0.1 named the model of all features in one row of `meta`, and refuses a keyspace with an
 /// unknown migration.
 #[tokio::test]
-#[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
 async fn takes_over_what_the_first_version_made() {
     let fixture = Clustered::fresh();
     let store = fixture.store().await;
@@ -278,7 +275,6 @@ impl Clustered {
 }
 
 #[tokio::test]
-#[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
 async fn lists_move_into_one_partition_a_domain_and_are_made_again() {
     let fixture = Clustered::fresh();
     let (store, keyspace) = (fixture.store().await, fixture.keyspace());
@@ -352,7 +348,6 @@ async fn lists_move_into_one_partition_a_domain_and_are_made_again() {
 }
 
 #[tokio::test]
-#[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
 async fn lists_that_were_dropped_before_a_crash_are_made_again() {
     let fixture = Clustered::fresh();
     let (store, keyspace) = (fixture.store().await, fixture.keyspace());
@@ -380,7 +375,6 @@ async fn lists_that_were_dropped_before_a_crash_are_made_again() {
 }
 
 #[tokio::test]
-#[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
 async fn an_owner_that_beats_keeps_its_lists() {
     let fixture = Clustered::fresh();
     let (store, keyspace) = (fixture.store().await, fixture.keyspace());
@@ -417,7 +411,6 @@ async fn an_owner_that_beats_keeps_its_lists() {
 }
 
 #[tokio::test]
-#[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
 async fn a_domain_keeps_the_buckets_it_was_registered_with() {
     let fixture = Clustered::fresh();
     let store = fixture.store().await;
@@ -441,7 +434,6 @@ async fn a_domain_keeps_the_buckets_it_was_registered_with() {
 }
 
 #[tokio::test]
-#[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
 async fn fences_of_many_batches_are_one() {
     const BATCHES: u32 = 64;
     let fixture = Clustered::fresh();
@@ -478,7 +470,6 @@ async fn fences_of_many_batches_are_one() {
 }
 
 #[tokio::test]
-#[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
 async fn blocks_are_read_whole_by_who_may_only_read() {
     let fixture = Clustered::fresh();
     let store = fixture.store().await;

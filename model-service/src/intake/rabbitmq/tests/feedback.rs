@@ -57,7 +57,6 @@ async fn publish(publisher: &Publisher, names: &Names, key: &'static str, count:
 }
 
 #[tokio::test]
-#[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
 async fn a_domain_that_is_not_counted_keeps_no_other_waiting() {
     let scope = Scope::fresh().await;
     let names = &scope.names;

@@ -65,7 +65,6 @@ async fn publish(publisher: &RabbitPublisher, versions: std::ops::Range<u64>) {
 }
 
 #[tokio::test]
-#[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
 async fn order_is_kept_over_deaths_while_much_is_read_ahead() {
     let (scope, raw, publisher) = queued(0..30).await;
     for death in 0..SUSPECT_FROM {
@@ -100,7 +99,6 @@ async fn order_is_kept_over_deaths_while_much_is_read_ahead() {
 }
 
 #[tokio::test]
-#[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
 async fn order_is_kept_when_only_later_events_were_settled() {
     let (scope, raw, _) = queued(0..20).await;
     let mut mortal = Mortal::start(&scope, &raw);
