@@ -14,16 +14,11 @@ toolchain() {
 
 NEXTEST_VERSION=0.9.151
 
-# nextest: the one that is installed, whatever its version, or one below target/.
+# nextest: the one that is installed, whatever its version, or one of our own.
 nextest() {
-  local own=$ROOT/target/test-tools
-  PATH=$own/bin:$PATH
+  PATH=$TOOLS/bin:$PATH
   cargo nextest --version >/dev/null 2>&1 && return
-  # It runs for minutes and computes for seconds: it need not be fast.
-  run_logged "cargo-nextest $NEXTEST_VERSION" env CARGO_TARGET_DIR="$own/build" CARGO_PROFILE_DEV_DEBUG=0 \
-    cargo install --debug --locked --version "$NEXTEST_VERSION" --root "$own" \
-    --no-default-features --features default-no-update cargo-nextest || exit 1
-  rm -rf "$own/build"
+  cargo_tool cargo-nextest "$NEXTEST_VERSION" --no-default-features --features default-no-update || exit 1
 }
 
 # Which tests need what this script provides: the variable that says whether it is there, what it is, and the tests, in

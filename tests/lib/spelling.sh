@@ -3,7 +3,7 @@
 TYPOS_VERSION=1.52.0
 
 spelling() {
-  local place=$ROOT/target/test-tools/typos
+  local place=$TOOLS/typos
   if [ "$("$place/bin/typos" --version 2>/dev/null)" != "typos-cli $TYPOS_VERSION" ]; then
     rm -rf "$place"
     if ! python3 -m venv "$place" ||

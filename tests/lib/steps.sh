@@ -7,6 +7,8 @@ CURRENT_GROUP=
 AT_END=()
 STARTED_AT=$SECONDS
 LOGS=$ROOT/target/test-logs
+# Programs that check and run tests. They take minutes to build, and are the same for every checkout.
+TOOLS=${XDG_CACHE_HOME:-$HOME/.cache}/kindred-test-tools
 
 begin() {
   mkdir -p "$LOGS"
@@ -68,6 +70,21 @@ run_logged() {
   CURRENT_GROUP=
   printf '== %s: %s in %ds\n' "$name" "$([ $status -eq 0 ] && echo ok || echo "FAILED ($status)")" \
     $((SECONDS - started))
+  return $status
+}
+
+# cargo_tool NAME VERSION OPTIONS...: installs a program of crates.io below TOOLS, unless it is there.
+cargo_tool() {
+  local name=$1 version=$2 build
+  shift 2
+  grep -qs "^\"$name $version " "$TOOLS/.crates.toml" && [ -x "$TOOLS/bin/$name" ] && return
+  mkdir -p "$TOOLS"
+  build=$(mktemp -d "$TOOLS/build.XXXXXX") || return 1
+  # They run for seconds: what counts is the time to build them.
+  run_logged "$name $version" env CARGO_TARGET_DIR="$build" CARGO_PROFILE_DEV_DEBUG=0 \
+    cargo install --debug --locked --version "$version" --root "$TOOLS" "$@" "$name"
+  local status=$?
+  rm -rf "$build"
   return $status
 }
 

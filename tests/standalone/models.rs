@@ -181,15 +181,18 @@ fn a_model_is_as_exact_as_one_that_was_served_from_the_start_and_is_switched_und
             seen
         });
         let writing = scope.spawn(|| {
+            let put = |n: usize, text: String| {
+                let body = json!({"text": text, "language": "en"});
+                let item = path::item(DOMAIN, &format!("i{n}"));
+                client.put(&item, &body.to_string()).with_status(202);
+            };
+            // Other texts each time, so that there is always a list to be stored.
             let mut n = 0;
             while !over.load(Ordering::Relaxed) {
-                let id = format!("i{}", n % ITEMS);
-                let body = json!({"text": text(n % ITEMS), "language": "en",
-                    "url": format!("https://models.test/{n}")});
-                let item = path::item(DOMAIN, &id);
-                client.put(&item, &body.to_string()).with_status(202);
+                put(n % ITEMS, text(n));
                 n += 1;
             }
+            (0..ITEMS).for_each(|n| put(n, text(n)));
         });
         for _ in 0..5 {
             activate(client, "other", "text-2");

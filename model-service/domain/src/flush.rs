@@ -120,6 +120,13 @@ impl Flush {
         self.urgent.due.len() + self.later.due.len() + in_flight
     }
 
+    /// Lists that wait or are on their way to the store, in no particular order.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
+        let in_flight = self.in_flight.iter().flat_map(|(_, slots)| slots);
+        let waiting = self.urgent.due.keys().chain(self.later.due.keys());
+        waiting.chain(in_flight).copied()
+    }
+
     /// Records that the slot's list changed at `now`.
     pub(crate) fn add(&mut self, slot: Slot, now: Duration, urgency: Urgency) {
         match urgency {

@@ -32,6 +32,8 @@ pub(super) struct Behind {
     passed: BTreeMap<ItemId, ItemRow>,
     /// Items that had no feature when the domain was loaded and may not have a list yet.
     unmade: BTreeSet<Slot>,
+    /// Once all lists are computed: those that were not stored then, and still are not.
+    unstored: Option<BTreeSet<Slot>>,
     /// Whether it has been as complete as the served model since it was loaded.
     is_whole: bool,
 }
@@ -168,20 +170,19 @@ impl Domain {
     }
 
     /// Checks whether all lists that were missing when the domain was loaded have been computed and stored. Later
-    /// events do not matter: there may always be some.
+    /// events do not matter: under a steady load some list is always waiting to be stored.
     pub(super) fn look_whether_whole(&mut self) {
         let is_beside = self.outbox.model_beside().is_some();
         if !is_beside || self.behind.is_whole || !self.lists.are_served() {
             return;
         }
-        let has_habits =
-            self.surveying.habits.are_known || self.catalogue.live() < self.settings.sample.fewest;
-        let is_made = self.rebuild.is_none()
-            && self.uncompared.is_empty()
-            && self.flush.is_empty()
-            && self.catalogue.outdated().is_empty()
-            && has_habits;
-        if !is_made {
+        if self.behind.unstored.is_none() && self.is_computed() {
+            self.behind.unstored = Some(self.flush.slots().collect());
+        }
+        let Some(unstored) = &self.behind.unstored else {
+            return;
+        };
+        if !unstored.is_empty() {
             return;
         }
         while let Some(slot) = self.behind.unmade.first().copied() {
@@ -192,5 +193,25 @@ impl Domain {
             self.behind.unmade.pop_first();
         }
         self.behind.is_whole = true;
+    }
+
+    /// Whether all lists are computed, apart from those that the current window changes.
+    fn is_computed(&self) -> bool {
+        let has_habits =
+            self.surveying.habits.are_known || self.catalogue.live() < self.settings.sample.fewest;
+        self.rebuild.is_none()
+            && !self.lists.need_repair()
+            && self.uncompared.is_empty()
+            && self.catalogue.outdated().is_empty()
+            && has_habits
+    }
+
+    /// Records that lists are stored.
+    pub(super) fn note_stored(&mut self, slots: &[Slot]) {
+        if let Some(unstored) = &mut self.behind.unstored {
+            for slot in slots {
+                unstored.remove(slot);
+            }
+        }
     }
 }

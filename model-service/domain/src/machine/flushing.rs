@@ -33,6 +33,7 @@ impl Domain {
         let Some(slots) = self.flush.stored(ticket) else {
             return;
         };
+        self.note_stored(&slots);
         let ids = slots.into_iter();
         let ids = ids.map(|slot| self.catalogue.id(slot).clone()).collect();
         let ticket = self.outbox.ticket();
