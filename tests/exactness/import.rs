@@ -60,15 +60,16 @@ fn fingerprint() -> u64 {
     hasher.finish()
 }
 
-/// Copies a directory with all that is in it.
+/// Copies a directory with all files in it; what a program opened there to be asked (a socket) stays behind.
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
         let to = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
             copy(&entry.path(), &to)?;
-        } else {
+        } else if kind.is_file() {
             std::fs::copy(entry.path(), to)?;
         }
     }
