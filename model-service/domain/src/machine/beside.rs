@@ -197,8 +197,10 @@ impl Domain {
 
     /// Whether all lists are computed, apart from those that the current window changes.
     fn is_computed(&self) -> bool {
-        let has_habits =
-            self.surveying.habits.are_known || self.catalogue.live() < self.settings.sample.fewest;
+        // A sample without enough texts, as of items with vectors only, gives no habits, however often it is examined.
+        let has_habits = !self.reads_texts()
+            || self.surveying.habits.of > 0
+            || self.catalogue.live() < self.settings.sample.fewest;
         self.rebuild.is_none()
             && !self.lists.need_repair()
             && self.uncompared.is_empty()
