@@ -137,7 +137,7 @@ impl Experiments {
         }
         let last = seen.and_then(|(_, running)| running);
         if last.is_some() {
-            // One asks the store, and nobody else waits for its answer.
+            // One caller asks the store; the others do not wait for its answer.
             self.saw(domain, last.clone());
         }
         match self.store.experiments(domain).await {

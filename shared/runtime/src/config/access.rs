@@ -1,4 +1,4 @@
-//! Configuration of keys: who may ask, and with which key.
+//! Configuration of keys: who may send requests, and which key this program sends.
 
 use std::path::{Path, PathBuf};
 
