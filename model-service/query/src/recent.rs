@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_beyond_the_last_bound_are_told_as_that_bound() {
+    fn delays_beyond_the_last_bound_are_reported_as_that_bound() {
         let mut recent = Recent::default();
         recent.served(at(7), Duration::from_secs(100_000));
         assert_eq!(recent.summary(at(7)).p50, 300.0);

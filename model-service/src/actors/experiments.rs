@@ -276,7 +276,7 @@ impl Experiments {
         // client has gone.
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            if this.count_waiting(&domain, &experiments).await && experiments.is_to_be_told() {
+            if this.count_waiting(&domain, &experiments).await && experiments.claim_announcement() {
                 this.tell_soon(&domain.domain, &experiments).await;
             }
         });

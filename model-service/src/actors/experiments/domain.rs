@@ -91,7 +91,7 @@ impl DomainExperiments {
     }
 
     /// Whether the caller has to tell watchers; otherwise a message is already scheduled.
-    pub(super) fn is_to_be_told(&self) -> bool {
+    pub(super) fn claim_announcement(&self) -> bool {
         !self.is_telling.swap(true, Ordering::AcqRel)
     }
 

@@ -554,7 +554,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_about_a_domain_is_taken_from_our_own_user_alone() {
+    fn events_about_a_domain_are_accepted_from_our_own_user_only() {
         let ours = ShortString::from("kindred");
         let raw = |kind: &str, user: Option<&str>| {
             let properties = BasicProperties::default().with_type(kind.into());
