@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Writes the related posts of a static site while it is built: one request a post.
+"""Writes the related posts of a static site during its build, with one request per post.
 
     related_posts.py SITE -o related.json [--url http://127.0.0.1:8080] [--domain blog.example] [--limit 5]
         [--half-life 365d | --balance] [--collapse near] [--category NAME …] [--fallback newest]
 
 SITE is the folder of a site, or of its posts, as `kindred import` reads it: Hugo's, Jekyll's, Astro's, Docusaurus's,
 Eleventy's, or just Markdown (docs/IMPORT.md). The domain then has what the folder has: posts that are gone are deleted.
-Posts of the same series are left out: readers find them through it. The file that is written says for each post its
-related ones, best first:
+Posts of the same series are left out: readers find them through it. The output file has the
+related posts of each post, best first:
 
     {"2026/night-trains": [{"id": "2026/sleepers", "title": "Sleepers", "url": "/2026/sleepers/", "score": 0.71}, …]}
 
-Where the service wants a key (grants read and write of the domain), it is taken from the variable KINDRED_KEY.
-Python 3.9, the program `kindred` and a running Kindred are all that it needs.
+If the service requires a key (with the grants read and write for the domain), set the variable KINDRED_KEY.
+This script needs only Python 3.9, the program `kindred` and a running Kindred.
 """
 
 import argparse
@@ -54,7 +54,7 @@ class Service:
                 return
 
     def related(self, item, conditions):
-        """What is related to a post: one request, all conditions in it."""
+        """The posts related to one post: a single request with all conditions."""
         if "group" in item:
             conditions = [*conditions, ("not_group", item["group"])]
         name = urllib.parse.quote(item["id"], safe="")
@@ -71,12 +71,12 @@ def main():
     parser.add_argument("--domain", default="blog.example")
     parser.add_argument("--limit", type=int, default=5)
     order = parser.add_mutually_exclusive_group()
-    order.add_argument("--half-life", metavar="TIME", help="newer posts first, such as 365d: older by that counts half")
-    order.add_argument("--balance", action="store_true", help="posts that are like all others count for less")
-    parser.add_argument("--collapse", choices=["near", "group"], help="of near-duplicates, or of a series, only the best")
-    parser.add_argument("--category", action="append", default=[], help="only posts of this category, or of one of these")
-    parser.add_argument("--fallback", choices=["newest", "random"], help="other posts where too few are related")
-    parser.add_argument("--kindred", default="kindred", help="the program, where it is not on the path")
+    order.add_argument("--half-life", metavar="TIME", help="prefer newer posts: halve scores per TIME of age")
+    order.add_argument("--balance", action="store_true", help="rank posts that resemble everything lower")
+    parser.add_argument("--collapse", choices=["near", "group"], help="keep only the best of near-duplicates or a series")
+    parser.add_argument("--category", action="append", default=[], help="only posts of this category; may be repeated")
+    parser.add_argument("--fallback", choices=["newest", "random"], help="add other posts if too few are related")
+    parser.add_argument("--kindred", default="kindred", help="the program, if it is not on the PATH")
     arguments = parser.parse_args()
     sent = [arguments.kindred, "import", arguments.site, "--url", arguments.url, "--domain", arguments.domain]
     done = subprocess.run([*sent, "--sync", "--yes", "--wait"], stdout=subprocess.DEVNULL)

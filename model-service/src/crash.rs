@@ -5,7 +5,7 @@
 //! release builds [`point`] does nothing.
 //!
 //! Likewise an event whose text contains `KINDRED_TEST_CRASH_ON_TEXT` kills this process when a
-//! domain takes it in, and one with `KINDRED_TEST_STALL_ON_TEXT` blocks its thread for ever:
+//! domain takes it in, and one with `KINDRED_TEST_STALL_ON_TEXT` blocks its thread forever:
 //! [`taken_in`]. `KINDRED_TEST_STALL_LIMIT_S` makes [`crate::actors::watchdog`] act sooner.
 
 use std::time::Duration;

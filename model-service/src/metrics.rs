@@ -351,7 +351,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_metric_says_its_unit_and_its_name_is_ours() {
+    fn every_metric_names_its_unit_and_has_our_prefix() {
         let metrics = Metrics::new();
         metrics
             .events

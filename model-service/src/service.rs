@@ -69,8 +69,7 @@ pub struct ListenError {
     error: std::io::Error,
 }
 
-/// Where HTTP listens, from the start on: until the service is up, the lobby says what it waits
-/// for.
+/// Where HTTP listens from the very start: until the service is up, the lobby says what it is waiting for.
 pub(crate) struct Door {
     pub(crate) address: SocketAddr,
     pub(crate) metrics: Arc<Metrics>,
@@ -154,7 +153,7 @@ impl Door {
         self.others.peers.is_some()
     }
 
-    /// Uses the keys of the store from now on. May be called again until keys could be read.
+    /// Uses the keys of the store from now on. May be called again until the keys have been read.
     ///
     /// # Errors
     /// When they cannot be read, or there is none and the address can be reached from outside.
@@ -221,7 +220,7 @@ impl Access {
 pub enum GuardError {
     /// The address can be reached from outside, and there is no key.
     #[error(
-        "{0} can be reached from outside, and there is no key: anybody could read and delete \
+        "{0} can be reached from outside, and there is no key: anyone could read and delete \
          everything. Create a key (`kindred keys create --grant admin`), listen on a loopback \
          address, or allow it: open_to_network = true"
     )]

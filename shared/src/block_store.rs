@@ -12,7 +12,7 @@ use crate::name::DomainName;
 #[non_exhaustive]
 pub enum BlockStoreError {
     /// The database is unreachable or did not answer in time. Retrying is safe.
-    #[error("the store of blocks is away: {0}")]
+    #[error("the store of blocks is unreachable: {0}")]
     Away(String),
     /// The store was opened read-only.
     #[error("this store of blocks was opened for reading only")]

@@ -14,7 +14,7 @@ pub const PIECE: Duration = Duration::from_millis(40);
 /// Pairs that a core compares in a millisecond. The example `pieces` measured 46,000 with AVX2 and full lists of the
 /// right rows (docs/BENCHMARKS.md).
 pub const PAIRS_PER_MS: usize = 40_000;
-/// How many pairs a pair counts as whose right row has no list yet: with AVX2 such pairs took 2.6 times as long.
+/// How many pairs one pair counts as if its right row has no list yet: with AVX2, such pairs took 2.6 times as long.
 pub const FRESH: usize = 2;
 /// Pairs of a piece.
 pub const PIECE_PAIRS: usize = PIECE.as_millis() as usize * PAIRS_PER_MS;

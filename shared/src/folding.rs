@@ -83,7 +83,7 @@ impl Folding {
         Cow::Owned(normal)
     }
 
-    /// Only characters that are not stable, and the one before them, need more than a look.
+    /// Only characters that are not stable, and the ones before them, need more than a table look-up.
     fn normal_once(self, text: &str) -> Cow<'_, str> {
         let characters = Characters::get();
         let changes = |c| !characters.is_kept(c) || self.changes(c);
@@ -464,7 +464,7 @@ mod tests {
             prop_assert_eq!(folding.fold(&once), &*once);
         }
 
-        /// The look at a table must not change what looking at everything gives.
+        /// The table must not change what normalizing everything gives.
         #[test]
         fn folding_is_what_it_is_character_by_character(
             text in TEXTS,

@@ -37,7 +37,7 @@ pub enum Kernel {
 #[non_exhaustive]
 pub enum KernelError {
     /// No kernel has this name.
-    #[error("{0:?} is no kernel; known are auto, avx512vnni, avx512, avx2 and scalar")]
+    #[error("{0:?} is not a kernel; the kernels are auto, avx512vnni, avx512, avx2 and scalar")]
     Unknown(String),
     /// This CPU lacks its instructions.
     #[error("this CPU cannot run kernel {0}; use auto")]

@@ -103,7 +103,7 @@ fn writes_while_the_broker_is_away_are_refused_helpfully_and_none_taken_is_lost(
             while !stop.load(Ordering::SeqCst) {
                 let (event, said) = event(&mut random, events.len());
                 while !write(&client, &event.id, &said) {
-                    assert!(begun.elapsed() < 4 * NOTICED, "refused for ever");
+                    assert!(begun.elapsed() < 4 * NOTICED, "refused forever");
                     refused.fetch_add(1, Ordering::SeqCst);
                     std::thread::sleep(PAUSE);
                 }

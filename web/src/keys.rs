@@ -89,7 +89,7 @@ fn form(frame: &Frame) -> Markup {
         form.conditions.narrow method="post" action="/keys" {
             (frame.token_field())
             label { span { "Grants, one per line" } textarea name="grants" rows="3" required placeholder="read:news.example" {} }
-            label { span { "Valid for" } input name="expires" placeholder="for ever, or 90d" autocomplete="off"; }
+            label { span { "Valid for" } input name="expires" placeholder="forever, or 90d" autocomplete="off"; }
             p.beside { code { "read" } ", " code { "write" } " and " code { "manage" } " of a domain (" code { "read:news.example" } "), of all domains with a common prefix ("
                 code { "read:news.*" } ") or of all (" code { "read:*" } "); " code { "metrics" } "; " code { "admin" } ": everything." }
             div.row { button { "Create key" } }

@@ -120,7 +120,7 @@ impl Blocks {
             }
             Err(why) => {
                 if self.status.edge(Edge::Database, false) {
-                    tracing::warn!(why, "database is away; trying again");
+                    tracing::warn!(why, "database is unreachable; trying again");
                 }
                 Err(BlockError::Away(why))
             }

@@ -1,7 +1,7 @@
 //! The life of one job: taken, parsed, computed, answered, settled.
 //!
-//! A job is acknowledged only once the broker has its answer, or nobody wants the answer any more. A message that is
-//! not a valid job is answered with a refusal, or dropped if it does not say where to send the reply. The broker redelivers
+//! A job is acknowledged only once the broker has its answer, or the answer is no longer wanted. A message that is not
+//! a valid job is answered with a refusal, or dropped if it does not say where to send the reply. The broker redelivers
 //! whatever cannot be settled.
 
 use std::fmt;
@@ -44,7 +44,7 @@ const DEFAULT_EXPIRY: Duration = Duration::from_secs(600);
 /// The connection to the broker was lost, or the broker did not confirm in time; it will redeliver whatever was in
 /// hand.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the broker is away: {0}")]
+#[error("the broker is unreachable: {0}")]
 pub(crate) struct Lost(pub(crate) String);
 
 /// What the broker did with a message.
@@ -99,7 +99,7 @@ impl fmt::Debug for Taken {
 }
 
 impl Taken {
-    /// When nobody waits for the answer any more. The broker delivers no expired job, so counting from the delivery is
+    /// When the answer is no longer waited for. The broker delivers no expired job, so counting from the delivery is
     /// never too short, and needs no synchronised clocks.
     fn deadline(&self) -> Instant {
         let expiration = self.properties.expiration().as_ref();
@@ -344,7 +344,7 @@ impl JobHandler {
     ) -> Result<T, String> {
         let (sender, receiver) = oneshot::channel();
         self.worker.pool().spawn(move || {
-            // The receiver may be gone; then nobody wants the result.
+            // The receiver may be gone; then the result is not needed.
             let _ = sender.send(catch_unwind(AssertUnwindSafe(work)));
         });
         let done = receiver.await.expect("the pool runs what it is given");

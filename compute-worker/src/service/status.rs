@@ -246,7 +246,7 @@ impl WorkerStatus {
         let away = Edge::ALL
             .into_iter()
             .filter(|edge| !self.flag(*edge).load(Ordering::Relaxed))
-            .map(|edge| format!("{} is away", edge.word()));
+            .map(|edge| format!("{} is unreachable", edge.word()));
         let stopping = self.stopping.load(Ordering::Relaxed);
         let stopping = stopping.then(|| "stopping".to_owned());
         stopping.into_iter().chain(away).collect()
@@ -294,10 +294,13 @@ mod tests {
     #[test]
     fn ready_only_while_both_edges_work_and_nothing_stops() {
         let status = WorkerStatus::new("box-1".to_owned(), "scalar", 2);
-        assert_eq!(status.hindrances(), ["broker is away", "database is away"]);
+        assert_eq!(
+            status.hindrances(),
+            ["broker is unreachable", "database is unreachable"]
+        );
         assert!(status.edge(Edge::Broker, true));
         assert!(!status.edge(Edge::Broker, true));
-        assert_eq!(status.hindrances(), ["database is away"]);
+        assert_eq!(status.hindrances(), ["database is unreachable"]);
         status.edge(Edge::Database, true);
         assert!(status.hindrances().is_empty());
         status.stop();

@@ -1,4 +1,4 @@
-//! Decides which domain's job is computed next. A few jobs are computed at once; among the waiting ones, domains take turns by
+//! Decides which domain's job is computed next. A few jobs are computed at once; for the others, domains take turns by
 //! the time that their jobs take. The jobs may come from several services.
 //!
 //! Memory: the jobs in hand, limited by the broker's prefetch per queue.

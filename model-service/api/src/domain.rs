@@ -113,10 +113,10 @@ pub struct Recent {
     /// How long that is, in seconds.
     #[schema(example = 300.0)]
     pub over_seconds: f64,
-    /// Events decided upon: stored, refused or failed.
+    /// Events that were settled: stored, refused or failed.
     #[schema(example = 12)]
     pub events: u64,
-    /// How soon upserts were in lists; left out while none was.
+    /// How soon upserts were in lists; left out if there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freshness: Option<Freshness>,
 }

@@ -16,8 +16,7 @@ pub struct ExperimentBody {
     /// Its arms, 2 to 16; the others are compared with the first one.
     #[schema(min_items = 2, max_items = 16)]
     pub arms: Vec<ArmBody>,
-    /// The salt with which readers are divided: another salt divides them differently. The experiment's name if left
-    /// out.
+    /// The salt for dividing readers: another salt divides them differently. The experiment's name if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "autumn")]
     pub salt: Option<String>,

@@ -11,7 +11,7 @@ pub struct KeyBody {
     /// or for all domains (`read:*`); `metrics`; or `admin`, which allows everything.
     #[schema(min_items = 1, example = json!(["read:news.example", "write:news.example"]))]
     pub grants: Vec<String>,
-    /// How long it is valid, such as `90d`; for ever if left out.
+    /// How long it is valid, such as `90d`; forever if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "90d")]
     pub expires: Option<String>,

@@ -7,9 +7,9 @@ use utoipa::ToSchema;
 /// A part of the log of a domain.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LogAnswer {
-    /// Changes, the oldest first; empty: there is nothing new.
+    /// Changes, the oldest first; empty if there is nothing new.
     pub entries: Vec<LogLine>,
-    /// Where the log goes on, now or later: to be passed as `after`.
+    /// Where the log continues, now or later: pass it as `after`.
     #[schema(example = "1795424400000")]
     pub next: String,
 }
@@ -20,7 +20,8 @@ pub struct LogLine {
     /// When.
     #[schema(format = DateTime, example = "2026-11-23T09:00:00.000Z")]
     pub at: String,
-    /// Who asked for it: the name of a key, `-` if no key was needed, or `kindred` for what nobody asked for.
+    /// Who asked for it: the name of a key, `-` if no key was needed, or `kindred` for changes that the service made by
+    /// itself.
     #[schema(example = "kindred")]
     pub by: String,
     /// What happened.

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Items of a domain in two dimensions. The more similar they are, the closer they are, as far as two dimensions allow.
+/// Items of a domain in two dimensions. The more similar items are, the closer together they are, as far as two
+/// dimensions allow.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MapAnswer {
     /// The domain.
@@ -40,7 +41,8 @@ pub struct MapItem {
     pub x: f32,
     /// From top to bottom, 0 to 1,000.
     pub y: f32,
-    /// The index of its category in `categories`, of several the most common; left out if none is in there.
+    /// The index of its category in `categories`; if it has several, of the most common one; left out if it has none of
+    /// these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub category: Option<u32>,
 }

@@ -61,7 +61,7 @@ macro_rules! kinds {
 
 kinds! {
     /// There is no such route.
-    UnknownPath: "unknown-path", 404, "There is nothing at this path";
+    UnknownPath: "unknown-path", 404, "This path does not exist";
     /// The route does not support the method.
     MethodNotAllowed: "method-not-allowed", 405, "The method is not supported here";
     /// A query parameter is out of its range.
@@ -69,7 +69,7 @@ kinds! {
     /// The route has no such query parameter.
     UnknownParameter: "unknown-parameter", 400, "A parameter is unknown";
     /// The request contradicts the present state.
-    Conflict: "conflict", 409, "The request conflicts with the present state";
+    Conflict: "conflict", 409, "The request conflicts with the current state";
     /// Too many queries are waiting to be computed.
     Busy: "busy", 429, "Too many queries are being computed";
     /// The limit of open connections is reached; for the limit per address the status is 429.
@@ -81,23 +81,23 @@ kinds! {
     /// No key was sent, or an unknown one.
     NoKey: "no-key", 401, "A key is needed";
     /// The key does not allow this.
-    NotGranted: "not-granted", 403, "The key does not allow it";
+    NotGranted: "not-granted", 403, "The key does not allow this";
     /// There is no such key.
     UnknownKey: "unknown-key", 404, "There is no such key";
-    /// The request names a host under which this service is not reached.
-    NotAcceptableHost: "not-acceptable-host", 421, "The service is not reached under this name";
+    /// The request names a host that this service does not accept.
+    NotAcceptableHost: "not-acceptable-host", 421, "The service does not accept this host name";
     /// The body's content type is not JSON.
     UnsupportedType: "unsupported-type", 415, "The content type of the body is not JSON";
     /// The body has an encoding that is not supported.
     UnsupportedEncoding: "unsupported-encoding", 415, "The body's encoding is not supported";
-    /// So many lines of a batch were rejected that the rest was not read.
+    /// Too many lines of a batch were rejected; the rest was not read.
     TooManyRejected: "too-many-rejected", 422, "Too many lines were rejected";
     /// The body ended too early, or its encoding is broken.
     IncompleteBody: "incomplete-body", 400, "The body broke off";
     /// The body did not arrive in time.
     SlowBody: "slow-body", 408, "The body did not arrive in time";
     /// The event is valid but could not be stored now.
-    NotStored: "not-stored", 503, "It could not be stored now";
+    NotStored: "not-stored", 503, "The event could not be stored now";
     /// The store could not be read now.
     NotReadable: "not-readable", 503, "The store could not be read now";
     /// The service is starting or stopping.

@@ -27,8 +27,8 @@ pub struct Returned {
     pub attempt: Attempt,
     /// The answer.
     pub reply: Reply,
-    /// The job killed whoever took it up, so to send it again would do nothing but harm. The answer
-    /// is then [`Reply::Failed`].
+    /// The job killed every worker that took it, so sending it again could only do harm. The answer is then
+    /// [`Reply::Failed`].
     pub kills_workers: bool,
 }
 
@@ -39,7 +39,7 @@ pub enum SendError {
     #[error("the job queue is full")]
     Full,
     /// The edge is closed or away.
-    #[error("the job queue is away: {0}")]
+    #[error("the job queue is unreachable: {0}")]
     Away(String),
 }
 
@@ -63,7 +63,7 @@ impl From<Undone> for Failure {
     }
 }
 
-/// What a worker said about itself.
+/// What a worker reported about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenWorker {
     /// What it said.
@@ -75,8 +75,8 @@ pub struct SeenWorker {
 /// Where jobs go and replies come from.
 #[async_trait]
 pub trait Jobs: Send + Sync + 'static {
-    /// Hands a job to the workers. `Ok` means it is queued, not that anyone will answer. A worker
-    /// that takes it up later than `expires` from now does not do it.
+    /// Hands a job to the workers. `Ok` means that it is queued, not that anyone will answer. A worker that receives it
+    /// later than `expires` from now does not do it.
     async fn send(
         &self,
         id: JobId,
@@ -88,7 +88,7 @@ pub trait Jobs: Send + Sync + 'static {
     /// The next reply. `None`: the edge is closed for good. Cancel-safe; one caller at a time.
     async fn next_reply(&self) -> Option<Returned>;
 
-    /// Workers known to be there; 0: nothing is re-dispatched while nobody consumes.
+    /// The number of known workers; 0: nothing consumes jobs, so none is sent again.
     fn workers(&self) -> usize;
 
     /// Threads of all workers together, as far as they are known: how much may be on its way.
@@ -104,7 +104,7 @@ pub trait Jobs: Send + Sync + 'static {
     /// Begins to bring those blocks where workers find them, unless that is under way. Nobody waits for it.
     fn ship(&self, _: &Job) {}
 
-    /// What workers said about themselves lately.
+    /// What workers have recently reported about themselves.
     fn cards(&self) -> Vec<SeenWorker> {
         Vec::new()
     }

@@ -68,7 +68,7 @@ pub enum Action {
         id: JobId,
         /// What happened to its last attempt.
         reason: String,
-        /// Whether a worker reported the failure; otherwise nobody answered, which says nothing about the job.
+        /// Whether a worker reported the failure; otherwise there was no answer, which says nothing about the job.
         by_worker: bool,
     },
 }
@@ -252,7 +252,7 @@ impl DispatchTable {
     }
 
     /// Marks the job as one that kills workers, whichever attempt did: the next poll gives it up. Returns whether
-    /// somebody waits for it.
+    /// anyone is waiting for it.
     pub fn condemn(&mut self, now: Duration, id: JobId, reason: String) -> bool {
         let Some(entry) = self.jobs.get_mut(&id) else {
             return false;
@@ -343,7 +343,7 @@ impl DispatchTable {
         let (domain, effort) = (entry.line.clone(), entry.effort);
         let (reason, by_worker) = match std::mem::replace(&mut entry.state, JobState::Queued) {
             JobState::Sent { .. } if workers == 0 => {
-                // The job has expired, so nobody will answer it; it is sent again once there is a worker.
+                // The job has expired, so no answer will come; it is sent again once there is a worker.
                 entry.state = JobState::Sent {
                     deadline: now + NOBODY_DELAY,
                 };

@@ -2,7 +2,7 @@
 //!
 //! A partition that is ours is hosted as soon as its intake is open. Its events are taken once its domains have been
 //! read, so that it is known which must be loaded now and which must wake later. Whatever is in progress when the
-//! partition is lost is dropped at once: nobody waits for a broker or a database that does not answer.
+//! partition is lost is dropped at once, without waiting for a broker or a database that does not answer.
 
 use std::time::Duration;
 

@@ -105,8 +105,8 @@ pub enum PublishError {
     /// It could not be stored now.
     #[error(transparent)]
     Failed(#[from] Failure),
-    /// The service is stopping or the other side is away; nothing was stored, and the event may be sent again.
-    #[error("the event was not taken: {0}")]
+    /// The service is stopping or the other side is unreachable; nothing was stored, and the event may be sent again.
+    #[error("the event was not accepted: {0}")]
     Away(String),
 }
 

@@ -4,9 +4,9 @@
 //! its own clock takes the partition by compare-and-set, at the next epoch. An owner whose last confirmed beat was
 //! *sent* [`LeaseTimes::stop`] ago stops before anybody can have taken over.
 //!
-//! A change of an owned row that got no answer may have been made or not. It is sent again as it was, so that one that
-//! is answered late, or lost, costs the lease nothing as long as a later one arrives: if the first one was made after
-//! all, the second is refused by the very row that it wants.
+//! A change of an owned row that got no answer may or may not have been made, so it is sent again unchanged. A late or
+//! lost answer then costs the lease nothing, as long as a later try is answered: if an earlier try was applied after
+//! all, the later one is refused because the row is already as wanted.
 //!
 //! A watching instance only looks at the row ([`LeaseEffect::Look`]). Its view may be slightly stale, because the
 //! compare-and-set checks that the row is still as seen. To learn the outcome of a claim, an instance reads the current
@@ -48,7 +48,7 @@ impl LeaseTimes {
         self.beat / 2
     }
 
-    /// How long a partition must stay unowned before an instance takes it that would rather leave it to others.
+    /// How long a partition must stay unowned before even an instance that would rather leave it to others takes it.
     pub fn late(&self) -> Duration {
         self.take * 3
     }
@@ -122,7 +122,7 @@ pub enum LeaseEffect {
 enum LeaseState {
     /// The row is being read for the first time, or again after losing the partition.
     Unknown { retry_at: Duration },
-    /// Another instance owns it, or nobody does.
+    /// Another instance owns it, or none does.
     Watching {
         seen: Option<Lease>,
         since: Duration,
@@ -485,7 +485,7 @@ impl LeaseMachine {
         } = &mut self.state
             && row.as_ref() == Some(&setting.wanted)
         {
-            // An earlier try was applied after all; nobody else writes exactly this row. It may have been the first.
+            // An earlier try was applied after all, perhaps the first: no one else writes exactly this row.
             setting.sent = setting.first;
             return self.applied(now);
         }

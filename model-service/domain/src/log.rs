@@ -1,9 +1,9 @@
 //! The log of a domain: every change of its settings, models and experiments, in order.
 //!
 //! The row of the settings has the newest entries. So a change and its entry are one write: neither can be lost, or
-//! become durable, without the other. The row drops an entry only after a table of its own has it, which keeps the
-//! entries that are older. Whoever reads the row first and the table second has them all, up to the row's newest one
-//! ([`read_log`](crate::store::read_log)): an entry that the row had dropped by then was in the table before.
+//! become durable, without the other. A separate table keeps older entries, and the row drops an entry only after that
+//! table has it. A reader that reads the row first and the table second gets all entries, up to the row's newest one
+//! ([`read_log`](crate::store::read_log)): whatever the row had already dropped was in the table before.
 //!
 //! Only the domain's owner writes the log, with its stamps. An entry is written to the table once a fenced write of the
 //! row was confirmed, so nothing that a former owner writes too late gets there.
@@ -21,9 +21,9 @@ use crate::time::Now;
 
 /// The fewest entries that are kept; at most twice as many are.
 pub const KEPT: u32 = 1_000;
-/// Most entries that a row of settings may have before the table has them: changes that come faster have to wait.
+/// Most entries in a row of settings that the table does not have yet: further changes have to wait.
 pub(crate) const MOST_IN_ROW: usize = 16;
-/// Who changes what nobody asked for.
+/// The author of changes that no one asked for.
 pub const KINDRED: &str = "kindred";
 
 /// What happened: the words of the log.
@@ -112,8 +112,8 @@ impl LogEnd {
         self.floor
     }
 
-    /// The number of the latest change of an experiment that is recorded: those of a domain are numbered by rising
-    /// numbers, and recorded once and in order.
+    /// The number of the latest recorded change of an experiment. The numbers of a domain's changes rise; each is
+    /// recorded once, in order.
     pub fn recorded(&self) -> i64 {
         self.recorded
     }
@@ -192,7 +192,7 @@ impl Changed {
     }
 }
 
-/// What differs between settings: those that do, before and after, null where they are not set.
+/// The settings that differ, before and after; null where one is not set.
 pub(crate) fn settings_changed(before: &DomainSettings, after: &DomainSettings) -> Option<Changed> {
     let object = |settings: &DomainSettings| match serde_json::to_value(settings) {
         Ok(Value::Object(object)) => object,
@@ -213,7 +213,7 @@ pub(crate) fn settings_changed(before: &DomainSettings, after: &DomainSettings) 
     (!differ.is_empty()).then(|| Changed::new(what::SETTINGS_CHANGED, only(&before), only(&after)))
 }
 
-/// What differs between the models beside a served one that stays.
+/// What differs among the models beside the served one, which stays the same.
 pub(crate) fn models_changed(before: &Models, after: &Models) -> Vec<Changed> {
     let names = before.beside().keys().chain(after.beside().keys());
     let names: BTreeSet<&ModelName> = names.collect();
@@ -334,7 +334,7 @@ mod tests {
         assert_eq!(numbers(&joined(&newer, older.clone(), 4, 9)), [5, 6]);
         assert_eq!(numbers(&joined(&newer, older.clone(), 0, 4)), [1, 2, 3, 4]);
         assert_eq!(numbers(&joined(&newer, older, 0, 2)), [1, 2]);
-        // Written between the two reads, and 7 not there yet.
+        // Written between the two reads; 7 does not exist yet.
         assert_eq!(numbers(&joined(&newer, table(&[5, 6, 8]), 4, 9)), [5, 6]);
         assert_eq!(numbers(&joined(&newer, Vec::new(), 6, 9)), [0; 0]);
     }

@@ -241,9 +241,9 @@ fn some(rows: usize, some: Range<usize>) -> RowMask {
     mask
 }
 
-/// The number of pairs that one left row has with the widest strip; `blocks` come with what a pair with each counts.
-/// Strips are made as wide as possible and parts of left rows small, because each strip searches for candidates of its
-/// left rows anew.
+/// The number of pairs that one left row has with the widest strip; Each of the `blocks` comes with the weight of a
+/// pair with it. Strips are made as wide as possible and parts of left rows small, because each strip searches for
+/// candidates of its left rows anew.
 fn widest<'a>(blocks: impl Iterator<Item = (&'a Block, usize)>) -> usize {
     let (mut all, mut most) = (0_usize, 0);
     for (block, pair) in blocks {

@@ -71,7 +71,8 @@ pub fn no_room(most: u64) -> Refusal {
 /// The refusal of an event because the domain has more events than it may.
 pub fn too_many(most: u64) -> Refusal {
     let detail = format!(
-        "the domain may have {most} events a second; send them more slowly, or raise max_events_per_second"
+        "the domain accepts at most {most} events per second; send them more slowly, or raise \
+        max_events_per_second"
     );
     Refusal::new(Reason::OverQuota, None, detail)
 }

@@ -32,7 +32,7 @@ pub(crate) enum FeatureWrite {
     Delete,
 }
 
-/// Accepted events that are being stored or wait to be.
+/// Accepted events that are being stored, or are waiting to be stored.
 #[derive(Debug, Default)]
 pub(crate) struct Round {
     /// By item.

@@ -94,7 +94,7 @@ pub struct SettingsRow {
     /// Its models. The settings name the kind of the served one.
     #[serde(default, skip_serializing_if = "Models::is_default")]
     pub models: Models,
-    /// The end of the log of changes, of which the last ones are those that made this row.
+    /// The end of the log. Its last entries are the changes that produced this row.
     #[serde(default, skip_serializing_if = "LogEnd::is_new")]
     pub log: LogEnd,
     /// When they were set.
@@ -195,7 +195,7 @@ pub enum Liveness {
     Expired,
 }
 
-/// An item as stored: everything its publisher said except the text and vector, and its state.
+/// An item as stored: everything its publisher sent except the text and vector, and its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ItemRow {
     /// Its id.

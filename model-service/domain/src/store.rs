@@ -114,10 +114,10 @@ pub enum StoreError {
     #[error("the store is damaged: {0}")]
     Damaged(String),
     /// The store cannot be reached now.
-    #[error("the store is away: {0}")]
+    #[error("the store is unreachable: {0}")]
     Away(String),
     /// It is unknown whether it was done.
-    #[error("the store did not say whether the write was done: {0}")]
+    #[error("the store did not confirm whether the write was done: {0}")]
     Unknown(String),
 }
 
@@ -388,7 +388,7 @@ pub async fn read_log(
     let Some(row) = store.settings(domain).await? else {
         return Ok(Vec::new());
     };
-    // After the row: what it drops meanwhile is there.
+    // Read after the row, so that entries which the row drops meanwhile are found here.
     let from = after.max(row.log.floor() - 1);
     let older = store.log(domain, from, most).await?;
     Ok(joined(&row.log, older, after, most))

@@ -99,8 +99,8 @@ fn directions_of_values(rows: &[&[f32]], before: &[f32]) -> Vec<f32> {
     far
 }
 
-/// The same if there are only links: each row is placed where the rows linked with it are, as far as they cannot all be
-/// in one place (the slowest modes of the graph, by power iteration).
+/// The same if there are only links: each row is placed among the rows linked with it, while all are kept from
+/// collapsing into one place (the slowest modes of the graph, by power iteration).
 fn directions_of_links(rows: usize, links: &[Link], before: &[f32]) -> Vec<f32> {
     let ones = vec![1.0; rows];
     let mut at: Vec<f32> = (0..rows)

@@ -1,8 +1,8 @@
-//! What a domain did in the last minutes: how many events were decided upon, and how soon they were in lists.
+//! What a domain did in the last minutes: how many events were settled, and how soon they were in lists.
 
 use std::time::Duration;
 
-/// Upper bounds of the delays told apart, in seconds; longer ones are counted together.
+/// Upper bounds of the delays that are distinguished, in seconds; longer ones are counted together.
 const BOUNDS: [f64; 16] = [
     0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 300.0,
 ];
@@ -28,7 +28,7 @@ struct Slot {
 /// What a domain did in the last five minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Summary {
-    /// Events decided upon: stored, refused or failed.
+    /// Events that were settled: stored, refused or failed.
     pub events: u64,
     /// Upserts whose lists were served.
     pub served: u64,
@@ -39,12 +39,12 @@ pub struct Summary {
 }
 
 impl Recent {
-    /// An event was decided upon, `now` on the clock that never goes back.
+    /// An event was settled, `now` on the clock that never goes back.
     pub(crate) fn decided(&mut self, now: Duration) {
         self.slot(now).events += 1;
     }
 
-    /// An upsert's list is served, so long after the upsert came.
+    /// An upsert's list is served, this long after the upsert arrived.
     pub(crate) fn served(&mut self, now: Duration, after: Duration) {
         let seconds = after.as_secs_f64();
         let at = BOUNDS.partition_point(|bound| *bound < seconds);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_beyond_the_last_bound_are_told_as_that_bound() {
+    fn delays_beyond_the_last_bound_are_reported_as_that_bound() {
         let mut recent = Recent::default();
         recent.served(at(7), Duration::from_secs(100_000));
         assert_eq!(recent.summary(at(7)).p50, 300.0);

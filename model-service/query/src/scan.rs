@@ -15,7 +15,8 @@ use crate::snapshot::Snapshot;
 
 /// Rows that are processed in one go: a unit of work that an idle thread can take over from a busy one.
 const PIECE: usize = 2_048;
-/// A comparison takes much the same time however many rows of a block count: it pays from one in this many on.
+/// A comparison takes about the same time however many rows of a block count: it pays off if at least one in this many
+/// does.
 const COMPARED: usize = 16;
 /// Fewer rows than this are scored one by one in less time than a comparison needs to start.
 const FEW: usize = 1_024;

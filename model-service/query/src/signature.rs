@@ -78,8 +78,8 @@ impl Screen {
     }
 }
 
-/// At least one of these is contained in the signature of every item that passes a clause; `None`: signatures cannot
-/// tell.
+/// At least one of these is contained in the signature of every item that passes a clause; `None`: signatures do not
+/// show this.
 fn wanted(clause: &Clause) -> Option<Vec<Signature>> {
     let Test::In(values) = &clause.test else {
         return None;

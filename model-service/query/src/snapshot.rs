@@ -50,7 +50,7 @@ impl Chunk {
             self.expiring |= u64::from(row.expires_at.is_some()) << at;
             if !before
                 .as_ref()
-                .is_some_and(|before| before.is_said_alike(row))
+                .is_some_and(|before| before.has_equal_facts(row))
             {
                 self.signatures[at] = Signature::of(&row.facts());
             }
@@ -95,7 +95,7 @@ impl Row {
     }
 
     /// Whether the facts are the same as another's, as far as a quick look can tell.
-    fn is_said_alike(&self, other: &Self) -> bool {
+    fn has_equal_facts(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shown, &other.shown) && self.space == other.space
     }
 }

@@ -100,12 +100,12 @@ impl DomainView {
         self.snapshot.load()
     }
 
-    /// An event of the domain was decided upon, at a moment of the clock that never goes back.
+    /// An event of the domain was settled, at a moment of the clock that never goes back.
     pub fn decided(&self, now: Duration) {
         self.recent().get_or_insert_default().decided(now);
     }
 
-    /// An upsert's list is served, so long after the upsert came.
+    /// An upsert's list is served, this long after the upsert arrived.
     pub fn served_after(&self, now: Duration, after: Duration) {
         self.recent().get_or_insert_default().served(now, after);
     }

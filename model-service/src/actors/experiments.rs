@@ -137,7 +137,7 @@ impl Experiments {
         }
         let last = seen.and_then(|(_, running)| running);
         if last.is_some() {
-            // One asks the store, and nobody else waits for its answer.
+            // One caller asks the store; the others do not wait for its answer.
             self.saw(domain, last.clone());
         }
         match self.store.experiments(domain).await {
@@ -276,7 +276,7 @@ impl Experiments {
         // client has gone.
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            if this.count_waiting(&domain, &experiments).await && experiments.is_to_be_told() {
+            if this.count_waiting(&domain, &experiments).await && experiments.claim_announcement() {
                 this.tell_soon(&domain.domain, &experiments).await;
             }
         });

@@ -17,9 +17,9 @@ pub const LOST_MIX: &str = "what it mixes is not stored any more; put the model 
 
 /// Rows of a scan's first page.
 const FIRST_PAGE: usize = 1_000;
-/// Bytes that its further pages have, about. A page costs a database more than its rows do.
+/// Approximate size of later pages, in bytes. Each page costs a database more than the rows in it do.
 const PAGE_BYTES: usize = 4 << 20;
-/// Most rows per page, and what pages of ids alone have.
+/// Most rows per page, and the number of ids in a page that has only ids.
 const MOST_ROWS: usize = 8_000;
 
 /// Reads a domain's own rows, as seen by the machine of the served model, or by that of a model
@@ -186,14 +186,14 @@ impl Scan {
         rows: FIRST_PAGE,
     };
 
-    /// Takes the rows of a page that was read, if any; the next one is as large as their sizes allow.
+    /// Takes the rows of a page that was read, if any; the size of the next page follows from theirs.
     fn took<T>(&mut self, page: Option<Page<T>>, bytes: impl Fn(&T) -> usize) -> Vec<T> {
         let Some(page) = page else {
             return Vec::new();
         };
         let read: usize = page.rows.iter().map(bytes).sum();
         if let Some(fit) = (PAGE_BYTES * page.rows.len()).checked_div(read) {
-            // Rows differ: twice as many at most as are known to fit.
+            // Rows differ in size: at most twice as many as are known to fit.
             self.rows = fit.min(2 * self.rows).clamp(1, MOST_ROWS);
         }
         self.is_over = page.next.is_none();

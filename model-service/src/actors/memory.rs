@@ -173,7 +173,7 @@ impl Load {
         self.turn(|_| ()).await;
     }
 
-    /// The load now takes this much; waits until it may continue.
+    /// Records how much the load takes now, and waits until it may continue.
     pub async fn go_on(&self, bytes: u64) {
         self.turn(|state| state.budget.grow(self.number, bytes))
             .await;

@@ -33,8 +33,8 @@ pub struct Partitions {
 
 /// Decides which partitions are wanted. When it is dropped, they are handed over.
 enum Sharing {
-    /// All of them: no other instance can own any, or there is only one partition. Others are still
-    /// told that this instance is alive.
+    /// All of them: no other instance can own any, or there is only one partition. This instance is still announced to
+    /// others.
     All(Vec<KeeperHandle>, Option<JoinHandle<()>>),
     /// An even share.
     Even(JoinHandle<()>),

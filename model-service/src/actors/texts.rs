@@ -14,9 +14,8 @@ use kindred_domain::extraction::habitual;
 use kindred_domain::habits::Habits;
 use kindred_domain::settings::DomainSettings;
 
-/// Runs an extract job on the calling thread, one of those that compute queries. On the threads of
-/// windows it would wait for all that they have begun, and the calling thread, while it waits, may
-/// take up another query.
+/// Runs an extract job on the calling thread, one of those that compute queries. On the threads of windows, it would
+/// wait for everything that they have begun, and the waiting thread might start another query meanwhile.
 pub type Extract = Arc<dyn Fn(&Job) -> Reply + Send + Sync>;
 
 /// Turns texts into features.

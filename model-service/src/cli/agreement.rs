@@ -10,7 +10,7 @@ use kindred_runtime::cql::connect;
 use super::exit::{CommandError, Exit, Outcome};
 use super::flags::AllFlags;
 use crate::config::{Config, Flags};
-use crate::store::cassandra::agreement::{agreed, is_anybody_there, set};
+use crate::store::cassandra::agreement::{agreed, is_any_service_running, set};
 use crate::store::cassandra::schema::Keyspace;
 
 /// Shows or changes the settings that all model services of a cluster share.
@@ -56,7 +56,7 @@ pub(super) fn run(
             .filter(|wanted| wanted.change == Change::Stopped)
             .map(|wanted| wanted.key)
             .collect();
-        let there = is_anybody_there(&session, &keyspace).await;
+        let there = is_any_service_running(&session, &keyspace).await;
         if !stopped.is_empty() && there.map_err(|error| failed(&error))? {
             return Err(CommandError::failed(format!(
                 "{} cannot be changed while model services run; stop all of them first",

@@ -108,10 +108,10 @@ impl Client {
         Self::good(self.get(path)?)
     }
 
-    /// Passes a success through.
+    /// Returns a successful answer unchanged.
     ///
     /// # Errors
-    /// What the service says; [`Exit::NotFound`] when nothing is there.
+    /// What the service says; [`Exit::NotFound`] when there is no such thing.
     pub(crate) fn good(answer: Response) -> Result<Response, CommandError> {
         match answer.status {
             404 => Err(CommandError::new(Exit::NotFound, answer.words())),

@@ -296,8 +296,8 @@ fn print(report: &Report, once: bool, json: bool, out: &mut dyn Write) -> std::i
     )?;
     writeln!(
         out,
-        "Of {} articles whose neighbours were written down beforehand, {:.0}% have one of them \
-         in the first five; {:.0}% of all that were written down are there.",
+        "For {} articles, expected neighbours were written down beforehand: {:.0}% of the lists \
+        have one of them in the first five, and {:.0}% of all expected ones are found there.",
         report.questions,
         100.0 * report.hit_rate_at_5,
         100.0 * report.expected_found_at_5

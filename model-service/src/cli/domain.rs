@@ -81,7 +81,7 @@ pub(crate) struct SetArgs {
     /// Most live items
     #[arg(long, value_name = "N")]
     max_items: Option<u64>,
-    /// Most events a second
+    /// Most events per second
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_events_per_second: Option<u64>,
     /// Most bytes of a text

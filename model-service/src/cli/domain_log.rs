@@ -14,13 +14,13 @@ use crate::config::Config;
 
 /// Shows who changed settings, models and experiments of a domain, when, and how.
 ///
-/// The oldest change that is kept comes first. `-` is somebody without a key, `kindred` the service
-/// itself.
+/// The oldest change that is kept comes first. `-` means that no key was used, `kindred` that the service itself made
+/// the change.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LogArgs {
     /// The domain
     domain: String,
-    /// Continue where an earlier log ended: its `next` (--json)
+    /// Continue where an earlier output ended: the value of its `next` (--json)
     #[arg(long, value_name = "NEXT")]
     after: Option<u64>,
     #[command(flatten)]

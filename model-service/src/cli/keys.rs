@@ -41,7 +41,7 @@ pub(crate) struct CreateArgs {
     /// be repeated
     #[arg(long, required = true, value_name = "GRANT")]
     grant: Vec<String>,
-    /// How long it is valid, such as 90d [default: for ever]
+    /// How long it is valid, such as 90d [default: forever]
     #[arg(long, value_name = "DURATION")]
     expires: Option<String>,
     #[command(flatten)]
@@ -96,7 +96,7 @@ pub(crate) fn create(
     } = key;
     writeln!(out, "{secret}")?;
     // Only the secret goes to standard output, for scripts.
-    let until = expires.map_or_else(|| "for ever".to_owned(), |at| format!("until {at}"));
+    let until = expires.map_or_else(|| "forever".to_owned(), |at| format!("until {at}"));
     let told = format!(
         "key {id}: {}, {until}. The secret is not shown again.",
         grants.join(" ")
@@ -123,7 +123,7 @@ pub(crate) fn list(args: &ListArgs, config: &Config, json: bool, out: &mut dyn W
 }
 
 fn in_words(key: &Key) -> String {
-    let until = key.expires.as_deref().unwrap_or("for ever");
+    let until = key.expires.as_deref().unwrap_or("forever");
     let grants = key.grants.join(" ");
     printable(&format!("{}  {}  {until}  {grants}", key.id, key.created))
 }

@@ -43,7 +43,7 @@ pub(crate) struct DemoArgs {
     pub(crate) flags: ServiceFlags,
 }
 
-/// Measures a service of its own, from incoming events to served lists.
+/// Measures how fast events become served lists, on a service of its own.
 ///
 /// Without --clustered: in one process, in a temporary directory. With it: on the configured
 /// broker, which must be idle, in a keyspace of its own that is dropped at the end.
@@ -154,7 +154,7 @@ pub(crate) struct ModelsArgs {
 
 /// Measures comparisons of text features: with their sparse parts, and the dense parts alone.
 ///
-/// Both take turns; no service is involved.
+/// The two are measured alternately; no service is involved.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SimilarityArgs {
     /// Number of texts; with --input, at most this many

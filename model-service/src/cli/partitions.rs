@@ -97,7 +97,7 @@ pub(crate) fn set(args: &SetArgs, config: &Config, json: bool, out: &mut dyn Wri
     }
     let number = args.number;
     match changed {
-        None => writeln!(out, "there already are {number} partitions")?,
+        None => writeln!(out, "there are already {number} partitions")?,
         Some(domains) => writeln!(
             out,
             "{number} partitions for {domains} domains; now set partitions = {number} for every \

@@ -37,7 +37,7 @@ pub(crate) struct SimilarArgs {
     /// The text's language [default: detected]
     #[arg(long, value_name = "CODE", conflicts_with = "ids")]
     text_language: Option<String>,
-    /// Id of the reader: while an experiment runs, the conditions of the reader's arm apply
+    /// Id of the reader: while an experiment is running, the conditions of the reader's arm apply
     #[arg(long, value_name = "ID")]
     reader: Option<String>,
     #[command(flatten)]
@@ -70,7 +70,8 @@ pub(crate) fn run(args: &SimilarArgs, config: &Config, json: bool, out: &mut dyn
         if answer.as_of.is_none() {
             let domain = printable(&args.domain);
             return Err(CommandError::failed(format!(
-                "the first list of {what} is still being made; see `kindred status {domain}`, and ask again"
+                "the first list of {what} is still being made; see `kindred status {domain}`, and \
+                try again later"
             )));
         }
         writeln!(out, "nothing is similar to {what}")?;

@@ -13,7 +13,7 @@ use super::exit::{CommandError, Exit, Outcome};
 use super::flags::ClientFlags;
 use super::output::json_line;
 
-/// Prepares word vectors of a language, for the key `vectors`.
+/// Prepares word vectors of a language for use with the key `vectors`.
 ///
 /// Keeps the most frequent words, lower-cased; removes the mean and the three largest principal
 /// components; quantises. The file records where its vectors come from.

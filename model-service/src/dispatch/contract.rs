@@ -97,7 +97,7 @@ impl Gate {
     }
 }
 
-/// Opens the gate at the end of a case, even a failed one, so that no worker waits for ever.
+/// Opens the gate at the end of a case, even a failed one, so that no worker waits forever.
 struct Shut<'a>(&'a Gate);
 
 impl<'a> Shut<'a> {

@@ -334,7 +334,7 @@ mod tests {
         for _ in 0..10 {
             assert!(fixture.jobs.next_reply().await.is_some());
         }
-        // Dropped with unread replies: no lane may wait for ever.
+        // Dropped with unread replies: no lane may wait forever.
         let queue = Arc::downgrade(&fixture.jobs.queue);
         for id in 0..3 {
             let sent = fixture

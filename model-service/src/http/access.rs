@@ -89,9 +89,9 @@ pub(super) fn need(route: &str, method: &Method) -> Option<Need> {
 /// Who sent the request, for handlers whose answers depend on it.
 #[derive(Debug, Clone)]
 pub(crate) enum Asker {
-    /// Everyone may know everything, or the request reveals nothing about domains.
+    /// Anyone: everyone may know everything, or the request reveals nothing about domains.
     Anyone,
-    /// Another instance, which has checked that the original client may, and which may say who that is.
+    /// Another instance, which has checked that the original client has the grant, and may name that client.
     Peer(Option<String>),
     /// The holder of this key.
     Holder(Arc<Holder>),
@@ -106,7 +106,7 @@ impl Asker {
         }
     }
 
-    /// Who that is, for the log of a domain: the name of a key, or [`NOBODY`].
+    /// Its name in the log of a domain: the name of a key, or [`NOBODY`].
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Anyone | Self::Peer(None) => NOBODY,
@@ -283,7 +283,7 @@ async fn entered(lobby: &Lobby, need: Need, request: &ServiceRequest) -> Result<
     Err(Error::unknown_domain())
 }
 
-/// Lets another instance in, which has checked that the original client may.
+/// Lets another instance in, which has checked that the original client has the grant.
 fn signed(
     lobby: &Lobby,
     signature: &HeaderValue,

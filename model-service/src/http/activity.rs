@@ -29,7 +29,7 @@ use crate::owners::OwnerLocation;
 const EVERY: Duration = Duration::from_secs(2);
 /// How long a stream lasts; clients that continue reconnect.
 const LASTS: Duration = Duration::from_secs(600);
-/// When to ask again while too many streams are open, in seconds.
+/// When to retry while too many streams are open, in seconds.
 const RETRY_S: u32 = 5;
 /// Prefix of the reasons that mean the service is ending.
 const STOPPING: &str = "service:";
@@ -85,7 +85,7 @@ async fn follow(
     jobs: Part<Workers>,
 ) -> Result<HttpResponse, Error> {
     let Some(open) = lobby.pulse.open() else {
-        let detail = "Too many activity streams are open. Ask again in a moment, or ask \
+        let detail = "Too many activity streams are open. Try again in a moment, or request \
             /v1/activity.";
         return Err(Error::new(ProblemKind::Busy, detail).retry_after(RETRY_S));
     };

@@ -31,9 +31,9 @@ use kindred_domain::store::Partition;
 /// How long a query waits for its domain to be loaded, and how often it checks.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(10);
-/// When to ask again for a domain that is being loaded, in seconds.
+/// When to retry for a domain that is being loaded, in seconds.
 const RETRY_S: u32 = 2;
-/// When to ask again while there are too many queries, in seconds.
+/// When to retry while there are too many queries, in seconds.
 const BUSY_S: u32 = 1;
 
 /// Where a domain can be queried.
@@ -81,12 +81,12 @@ impl Here {
         let Some(name) = model.filter(|name| served.snapshot.name() != Some(*name)) else {
             return Some(served);
         };
-        // Of a domain that was removed no other model answers either.
+        // If the domain was removed, its other models do not answer either.
         served.snapshot.model()?;
         let view = reads.views.beside(domain, name);
         let view = view.filter(|one| one.is_ready)?.view;
         let snapshot = view.snapshot().as_ref().map(Arc::clone)?;
-        // A model that was served until a moment ago is from then on in its own view.
+        // A model that was served until a moment ago now has a view of its own.
         (snapshot.name() == Some(name)).then_some(Self { view, snapshot })
     }
 
@@ -103,7 +103,7 @@ impl Here {
             return Ok(());
         }
         let detail =
-            "The domain's partition may have gone to another model service meanwhile. Ask again.";
+            "The domain's partition may have moved to another model service meanwhile. Try again.";
         Err(Error::new(ProblemKind::NotReady, detail).retry_after(RETRY_S))
     }
 }
@@ -140,7 +140,7 @@ pub(super) async fn place(
         OwnerLocation::Remote(_) | OwnerLocation::Unowned => Err(Error::new(
             ProblemKind::NotReady,
             "No model service owns this domain's partition at the moment; one takes it within \
-            seconds. Ask again.",
+            seconds. Try again.",
         )
         .retry_after(RETRY_S)),
     }
@@ -163,7 +163,7 @@ pub(super) async fn loaded(
         return Err(Error::unknown_domain());
     };
     if !queries.waking.wake(Partition(row.partition), domain) {
-        let detail = "This model service does not host the domain's partition yet. Ask again.";
+        let detail = "This model service does not host the domain's partition yet. Try again.";
         return Err(Error::new(ProblemKind::NotReady, detail).retry_after(RETRY_S));
     }
     let (mut look, until) = (interval(LOOK), Instant::now() + PATIENCE);
@@ -175,7 +175,7 @@ pub(super) async fn loaded(
         look.tick().await;
     }
     let detail = format!(
-        "The domain is being loaded, which takes longer than {} s. Ask again; the plain list of \
+        "The domain is being loaded, which takes longer than {} s. Try again; the plain list of \
          an item is available meanwhile.",
         PATIENCE.as_secs()
     );
@@ -217,7 +217,7 @@ pub(super) async fn answer(
         Some(name) if asked.model.is_none() => {
             match Here::of_model(reads, domain, Some(name)).filter(Here::is_whole) {
                 Some(of_arm) => (of_arm, takes_part),
-                // Not loaded yet: answered as everybody is, and so not as one of the arm.
+                // Not loaded yet: answered like any reader, and not as one in the arm.
                 None => (here.clone(), None),
             }
         }
@@ -236,7 +236,7 @@ pub(super) async fn answer(
         of_items: texts_of_items(reads, domain, &here.snapshot, &asked.of, &conditions, now)
             .await?,
         question: Question {
-            // Filled in where it takes longer.
+            // Filled in later, on a thread where it may take time.
             subject: Subject::Items(Vec::new()),
             conditions,
             near_duplicate: near_duplicate(settings),
@@ -320,13 +320,13 @@ pub(super) async fn scores(
 pub(super) fn not_scanned(error: ScanError) -> Error {
     match error {
         ScanError::Busy => {
-            let detail = "Too many queries are running. Ask again in a moment, or ask for the \
+            let detail = "Too many queries are running. Try again in a moment, or request the \
                 plain list.";
             Error::new(ProblemKind::Busy, detail).retry_after(BUSY_S)
         }
         ScanError::Failed(why) => {
             tracing::error!(why, "a query was not answered");
-            let detail = format!("The query could not be computed: {why}. Ask again.");
+            let detail = format!("The query could not be computed: {why}. Try again.");
             Error::new(ProblemKind::NotReady, detail).retry_after(RETRY_S)
         }
     }
@@ -407,7 +407,7 @@ impl Asking {
                     habits: self.snapshot.habits(),
                 };
                 let (space, feature, words) = self.texts.feature(text, rules).map_err(|why| {
-                    let detail = format!("The text could not be read: {why}. Ask again.");
+                    let detail = format!("The text could not be read: {why}. Try again.");
                     Error::new(ProblemKind::NotReady, detail).retry_after(RETRY_S)
                 })?;
                 // Features of a mix are as long as the longest of them.
@@ -464,7 +464,7 @@ fn not_answered(error: &AskError) -> Error {
     match error {
         AskError::NoneKnown => Error::unknown_item(),
         other => {
-            let detail = format!("The query could not be computed: {other}. Ask again.");
+            let detail = format!("The query could not be computed: {other}. Try again.");
             Error::new(ProblemKind::NotReady, detail).retry_after(RETRY_S)
         }
     }

@@ -28,7 +28,7 @@ use crate::keys::of_body;
 const WHOLE: Duration = Duration::from_secs(60);
 /// How long to wait for bytes of a streamed body, before [`LEAST_PACE`] counts.
 const STREAM: Duration = Duration::from_secs(30);
-/// Minimum average rate, in bytes per second, for a body to be waited for longer.
+/// Minimum average rate, in bytes per second, below which a body is no longer waited for.
 const LEAST_PACE: u32 = 1 << 10;
 
 /// Compressed bytes decompressed at a time: gzip expands at most about a thousandfold, so one step
@@ -59,11 +59,11 @@ pub(crate) struct Body<S = Payload> {
     pub(crate) length: Option<u64>,
     /// The hash that another instance signed; the body is then read whole and compared.
     pub(crate) signed: Option<[u8; 32]>,
-    /// Counts it as its caller's while it is held whole; `None`: nobody counts.
+    /// Counts its bytes for its caller while it is held whole; `None`: they are not counted.
     pub(crate) held: Option<Held>,
 }
 
-/// A body that is held whole, and counted until this is dropped.
+/// A body that is held whole, and counts until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Whole {
     bytes: Vec<u8>,
@@ -71,7 +71,7 @@ pub(crate) struct Whole {
 }
 
 impl Whole {
-    /// Its bytes, which are counted no more.
+    /// Its bytes, which no longer count.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
@@ -85,7 +85,8 @@ impl Deref for Whole {
     }
 }
 
-/// Whose body it is. Another instance has counted who asked; the page's forms come before anybody is let in.
+/// Whose body it is. If another instance sent the request, that one has counted its client. The page's forms are read
+/// before a caller is identified.
 fn held(request: &HttpRequest) -> Option<Held> {
     let lobby = request.app_data::<web::Data<Lobby>>()?;
     let extensions = request.extensions();
@@ -132,7 +133,7 @@ impl<S: Chunks> Body<S> {
     /// The whole body, at most `limit` bytes when decompressed.
     ///
     /// # Errors
-    /// 413 over the limit, 429 where its caller or all together have as many bytes held as they may, else as
+    /// 413 over the limit, 429 when as many bytes as allowed are held, for its caller or in total, else as
     /// [`Patience::next_chunk`] and [`Unpacker`].
     pub(crate) async fn read_whole(mut self, limit: usize) -> Result<Whole, Error> {
         self.announces_at_most(limit as u64)?;
@@ -230,7 +231,7 @@ impl Patience {
             Ok(Some(Ok(chunk))) => {
                 let count = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
                 let more = self.a_byte.saturating_mul(count);
-                // Having sent fast does not allow silence for hours.
+                // A client that has sent fast may not be silent for hours.
                 self.left = self.left.saturating_add(more).min(WHOLE);
                 Ok(Some(chunk))
             }
@@ -352,7 +353,7 @@ mod tests {
 
     type Drip = Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
 
-    /// This many bytes every second, for ever.
+    /// This many bytes every second, forever.
     fn drip(bytes: usize) -> Drip {
         Box::pin(stream::unfold((), move |()| async move {
             tokio::time::sleep(Duration::from_secs(1)).await;

@@ -1,6 +1,6 @@
-//! What one caller may have at once of what all share: connections, requests under way, bytes of bodies that are held,
-//! and bytes of long answers that are not taken yet. A caller is a key, and where none is needed an address; what an address may have of connections
-//! is the [gate](super::gate)'s.
+//! Limits on what one caller may use at once of the resources that all share: connections, requests in progress, bytes
+//! of bodies that are held, and bytes of long answers that have not been read yet. A caller is a key or, where none is
+//! needed, an address. The [gate](super::gate) limits the connections of an address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ const BYTES: usize = 64 << 20;
 const HELD_BYTES: usize = 64 << 20;
 /// Bytes of bodies that are held for all callers together.
 const ALL_HELD_BYTES: usize = 256 << 20;
-/// So much of each body is not counted.
+/// The first bytes of each body, which are not counted.
 const SHORT_BYTES: usize = 64 << 10;
 
 /// Everyone with an open connection or a request in progress.
@@ -31,10 +31,10 @@ pub(crate) struct Callers {
     connections: usize,
     /// Most requests per key.
     requests: usize,
-    /// Whose addresses are those of many clients.
+    /// Proxies, whose addresses stand for many clients.
     proxies: Vec<Network>,
     used: Mutex<HashMap<Caller, Used>>,
-    /// Bytes of bodies that are held for all.
+    /// Bytes of bodies that are held for all callers.
     held: AtomicUsize,
 }
 
@@ -141,7 +141,7 @@ impl Callers {
         (!self.is_proxy(from)).then(|| self.turn(&mut self.used(), Caller::Address(counted(from))))
     }
 
-    /// Counts a body from there, of a request that has no turn. `None`: it counts among all alone.
+    /// Counts a body from this address whose request has no turn. `None`: it only counts towards the total.
     pub(super) fn hold(self: &Arc<Self>, from: Option<IpAddr>) -> Held {
         let from = from.filter(|from| !self.is_proxy(*from));
         self.held_of(from.map(|from| Caller::Address(counted(from))))
@@ -221,7 +221,7 @@ impl Drop for Turn {
     }
 }
 
-/// A body that is held, until this is dropped.
+/// A body that counts as held until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Held {
     callers: Arc<Callers>,
@@ -230,10 +230,10 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// The body has so many bytes now.
+    /// Records that the body now has this many bytes.
     ///
     /// # Errors
-    /// 429 where there is no room for them, of all or of its caller.
+    /// 429 when there is no room for them, in total or for its caller.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Error> {
         let more = bytes
             .saturating_sub(SHORT_BYTES)
@@ -242,13 +242,13 @@ impl Held {
         if more == 0 || self.takes_room(more) {
             return Ok(());
         }
-        let detail = "As many bytes of requests are being held as may be, of all or of yours. Let those under way end, \
-                      and send it again, or in smaller parts.";
+        let detail = "Too many bytes of requests are being held, in total or for you. Wait for requests in progress to \
+                      finish and send this again, or send it in smaller parts.";
         Err(Error::new(ProblemKind::Busy, detail).retry_after(1))
     }
 
     fn takes_room(&mut self, more: usize) -> bool {
-        // Counted before it is compared: it is given back when it is too much, or when this is dropped.
+        // Added before the comparison; subtracted again if it is too much, or when this is dropped.
         let before = self.callers.held.fetch_add(more, Ordering::Relaxed);
         let has_room = before.saturating_add(more) <= ALL_HELD_BYTES && self.takes_of_caller(more);
         if has_room {
@@ -289,7 +289,7 @@ impl Drop for Held {
     }
 }
 
-/// A connection that counts as a key's.
+/// A connection that counts as one of a key's.
 #[derive(Debug)]
 pub(super) struct Connected {
     callers: Arc<Callers>,

@@ -1,4 +1,4 @@
-//! A connection that does not wait for ever for its client: neither for the head of a request, nor
+//! A connection that does not wait forever for its client: neither for the head of a request, nor
 //! for the client to read an answer. How long a body may take is up to [`super::body`].
 
 use std::cell::{Cell, RefCell};

@@ -216,6 +216,6 @@ impl From<StoreError> for Error {
             }
         };
         say_not_readable(&error);
-        Self::new(ProblemKind::NotReadable, format!("{error}. Ask again.")).retry_after(retry)
+        Self::new(ProblemKind::NotReadable, format!("{error}. Try again.")).retry_after(retry)
     }
 }

@@ -32,7 +32,7 @@ use kindred_domain::store::DomainRow;
 
 /// Largest experiment, in bytes.
 const MAX_BYTES: usize = 256 << 10;
-/// When to ask again, in seconds.
+/// When to retry, in seconds.
 const RETRY_S: u32 = 2;
 
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
@@ -218,8 +218,7 @@ pub(super) enum Ask<'a> {
     Change(Method, Option<&'a [u8]>, &'a str),
 }
 
-/// The answer of the domain's owner, if that is another instance; `None`: this instance has to
-/// answer.
+/// The answer of the domain's owner, if that is another instance; `None`: this instance must answer.
 ///
 /// # Errors
 /// 503 while nobody owns the domain, or its owner does not answer.
@@ -251,10 +250,10 @@ pub(super) async fn elsewhere(
     Ok(Some(as_ours(&answer)))
 }
 
-/// Nobody owns the domain at the moment.
+/// No instance owns the domain at the moment.
 pub(super) fn nobody() -> Error {
     let detail = "No model service owns this domain's partition at the moment; one takes it \
-        within seconds. Ask again.";
+        within seconds. Try again.";
     Error::new(ProblemKind::NotReady, detail).retry_after(RETRY_S)
 }
 
@@ -273,7 +272,7 @@ pub(super) fn failed(failure: ExperimentError) -> Error {
         ExperimentError::NotHosted => nobody(),
         ExperimentError::Late => {
             let detail = "It takes longer than expected, perhaps because a large experiment is \
-                being read. Ask again.";
+                being read. Try again.";
             Error::new(ProblemKind::NotReady, detail).retry_after(RETRY_S)
         }
         ExperimentError::Busy => {
@@ -355,7 +354,7 @@ fn unfit(field: impl Into<String>, detail: impl Into<String>) -> Error {
     Error::new(ProblemKind::Refused(Reason::InvalidField), detail).field(field)
 }
 
-/// Whether each arm's model can be asked: the active one, or one that is ready.
+/// Whether each arm's model can be queried: the active one, or one that is ready.
 async fn check_models(reads: &Reads, domain: &DomainName, arms: &[Arm]) -> Result<(), Error> {
     let (models, kind) = stored(reads, domain).await?;
     for (at, arm) in arms.iter().enumerate() {

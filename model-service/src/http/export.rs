@@ -24,9 +24,9 @@ use super::query::{Given, InQuery, Parameters};
 const ITEMS: usize = 200;
 /// How many are read first, before it is known how long they are.
 const FIRST_ITEMS: usize = 8;
-/// How many bytes the lines read at a time should have: they are held until the client has taken them.
+/// How many bytes of lines to read at a time, about: they are held until the client has received them.
 const LINES_BYTES: usize = 1 << 20;
-/// How much of them goes at once.
+/// How many of these bytes are sent at once.
 const PIECE_BYTES: usize = 16 << 10;
 /// Largest `limit`.
 const MOST: u64 = 1 << 53;
@@ -124,7 +124,7 @@ async fn get(
         .streaming(lines))
 }
 
-/// Lines, a piece at a time: what is copied for a connection stays small.
+/// Lines, a piece at a time, so that little is copied for the connection.
 fn in_pieces(mut lines: Bytes) -> impl Stream<Item = Result<Bytes, StoreError>> {
     stream::iter(std::iter::from_fn(move || {
         let piece = lines.split_to(lines.len().min(PIECE_BYTES));
@@ -132,7 +132,7 @@ fn in_pieces(mut lines: Bytes) -> impl Stream<Item = Result<Bytes, StoreError>> 
     }))
 }
 
-/// How many items are read next, after so many whose lines have so many bytes.
+/// How many items to read next, given the bytes that the lines of the last `items` items have.
 fn items_next(items: usize, bytes: usize) -> usize {
     let fit = items.saturating_mul(LINES_BYTES) / bytes.max(1);
     fit.clamp(1, ITEMS)

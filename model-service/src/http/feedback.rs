@@ -35,9 +35,10 @@ use events::read_events;
 const MOST_EVENTS: usize = 10_000;
 /// Largest request, and largest message of the broker, in bytes.
 const MAX_BYTES: usize = 4 << 20;
-/// A request to a domain's owner ends with the event that brings it here. An event is much shorter than what is left.
+/// A request to a domain's owner is full once it has this many bytes. The remainder up to [`MAX_BYTES`] has room for
+/// any event.
 const FULL_BYTES: usize = 2 << 20;
-/// More bytes of messages are read on a thread that may wait: others keep the leases of partitions.
+/// Messages with more bytes are read on a thread that may block; the other threads also keep the leases of partitions.
 const READ_HERE_BYTES: usize = 64 << 10;
 
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
@@ -137,7 +138,7 @@ impl FeedbackDoor {
         Self { reads, queries }
     }
 
-    /// Counts and logs what can never be taken.
+    /// Counts and logs events that can never be accepted.
     fn refuse(&self, refused: Refused) {
         for (reason, (events, detail)) in refused.0 {
             tracing::warn!(reason = reason.word(), detail, events, "feedback refused");
@@ -145,7 +146,7 @@ impl FeedbackDoor {
         }
     }
 
-    /// Has events counted, here or by the domain's owner; those that it never counts are refused.
+    /// Has events counted, here or by the domain's owner; those that can never be counted are refused.
     async fn send(
         &self,
         domain: &DomainName,
@@ -252,14 +253,14 @@ fn judged(status: u16) -> Result<(), NotCounted> {
     match status {
         200..=299 => Ok(()),
         404 => Err(Error::unknown_domain().into()),
-        // These are not about what was sent: who asks, under which name, how fast or how often.
+        // These do not concern the content, but who asks, under which name, and how fast or how often.
         401 | 403 | 408 | 421 | 429 => Err(nobody().into()),
         413 => {
-            let detail = "the domain's owner takes no request of this size";
+            let detail = "the domain's owner does not accept a request of this size";
             Err(NotCounted::never(Reason::TooLarge, detail))
         }
         400..=499 => {
-            let detail = format!("the domain's owner refuses the request, with status {status}");
+            let detail = format!("the domain's owner refused the request with status {status}");
             Err(NotCounted::never(Reason::InvalidJson, detail))
         }
         _ => Err(nobody().into()),
@@ -292,7 +293,7 @@ impl Request {
     }
 }
 
-/// Events that can never be taken, by why: how many, and what is wrong with the first of them.
+/// Events that can never be accepted, by reason: how many, and what is wrong with the first of them.
 #[derive(Debug, Default)]
 struct Refused(HashMap<Reason, (u64, String)>);
 
@@ -313,7 +314,7 @@ impl Refused {
     }
 }
 
-/// What a message holds.
+/// The contents of a message.
 #[derive(Debug, Default)]
 struct Message {
     /// Events that a domain's owner can read.
@@ -321,10 +322,10 @@ struct Message {
     refused: Refused,
 }
 
-/// Reads a message on a thread that may wait.
+/// Reads a message on a thread that may block.
 ///
 /// # Errors
-/// In words, when it was not read; within, when it can never be.
+/// The outer error: it could not be read now. The inner one: it can never be read.
 async fn read_apart(domain: &DomainName, body: Bytes) -> Result<Result<Message, Refusal>, String> {
     let domain = domain.clone();
     let read = tokio::task::spawn_blocking(move || read_message(&domain, &body, Utc::now()));
@@ -334,7 +335,10 @@ async fn read_apart(domain: &DomainName, body: Bytes) -> Result<Result<Message, 
 /// Reads a message, with however many events.
 fn read_message(domain: &DomainName, body: &[u8], now: DateTime<Utc>) -> Result<Message, Refusal> {
     if body.len() > MAX_BYTES {
-        let detail = format!("a message of {} bytes; it may have {MAX_BYTES}", body.len());
+        let detail = format!(
+            "the message has {} bytes; the limit is {MAX_BYTES}",
+            body.len()
+        );
         return Err(Refusal::new(Reason::TooLarge, None, detail));
     }
     let mut message = Message::default();
@@ -359,7 +363,7 @@ type Numbered = (u64, Result<Value, Refusal>);
 /// The events of a request.
 ///
 /// # Errors
-/// 400 when an array is none, 413 when there are too many.
+/// 400 when an array is malformed, 413 when there are too many.
 fn numbered(body: &[u8]) -> Result<Vec<Numbered>, Error> {
     let mut events = Vec::new();
     let mut take = |line: u64, event: Result<Value, Refusal>| {
@@ -403,7 +407,7 @@ mod tests {
             numbered(full.as_bytes()).expect("events").len(),
             MOST_EVENTS
         );
-        // Nothing is read beyond them, however much there is.
+        // Nothing beyond them is read, however much follows.
         let much = format!("[{}", "0,".repeat(MAX_BYTES / 2 - 1));
         assert_eq!(status(much.as_bytes()), 413);
     }
@@ -424,7 +428,7 @@ mod tests {
         assert_eq!(refused(Reason::UnknownType), Some(1));
         assert_eq!(refused(Reason::InvalidJson), Some(1));
 
-        // What is none of it is counted and not kept.
+        // Entries that are not events are counted, but not kept.
         let much = format!("[{}0]", "0,".repeat(99_999));
         let read = message(much.as_bytes()).expect("a message");
         let (refused, _) = read.refused.0[&Reason::InvalidJson];
@@ -438,7 +442,7 @@ mod tests {
         );
     }
 
-    /// What many messages hold goes to the owner of their domain in requests each of which it takes.
+    /// The events of many messages go to their domain's owner in requests that are not too large for it.
     #[test]
     fn no_request_to_an_owner_is_longer_than_it_takes() {
         let long = json!({"at": "9".repeat(60 << 10)});

@@ -1,4 +1,4 @@
-//! Health: is the process alive, and may it be sent requests.
+//! Health: whether the process is alive, and whether to send it requests.
 
 use actix_web::{HttpResponse, get, web};
 use kindred_api::service::Ready;
@@ -13,7 +13,7 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(healthz).service(readyz);
 }
 
-/// Is the process alive.
+/// Whether the process is alive.
 ///
 /// Says nothing about the store or the broker: restart the process only when this fails.
 #[utoipa::path(tag = "service", responses(
@@ -26,11 +26,11 @@ async fn healthz() -> HttpResponse {
         .body("ok")
 }
 
-/// Is it ready: send it traffic while this is 200.
+/// Whether the service is ready: send it traffic while this is 200.
 ///
-/// Once started, a service stays ready while it can answer readers. What it lacks meanwhile, such
-/// as the broker, is in `degraded`: all instances lose a broker at once, and removing all of them
-/// from a load balancer would also end the answers.
+/// Once started, a service stays ready while it can answer readers. What it lacks meanwhile, such as the broker, is in
+/// `degraded`: all instances lose a broker at once, and removing all of them from a load balancer would also stop the
+/// answers that they can still give.
 #[utoipa::path(tag = "service", responses(
     (status = 200, description = "The service works.", body = Ready),
     (status = 503, response = openapi::NotReady),

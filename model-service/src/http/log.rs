@@ -46,9 +46,8 @@ impl Parameters for LogQuery {
 
 /// The log of a domain: every change of its settings, models and experiments, in order.
 ///
-/// The oldest entries come first, at most 100 per page; `next` is always there, and passed as
-/// `after` continues with what was added since. At least the newest 1,000 entries are kept, and at
-/// most 2,000. The log is deleted with its domain.
+/// The oldest entries come first, at most 100 per page. `next` is always present; passed as `after`, it returns what
+/// was added since. At least the newest 1,000 entries are kept, and at most 2,000. The log is deleted with its domain.
 #[utoipa::path(operation_id = "get_log", tag = "domains", params(InDomain, LogQuery),
     responses(
         (status = 200, description = "A page of it.", body = LogAnswer),
@@ -95,7 +94,7 @@ fn page(entries: Vec<LogEntry>, after: i64) -> LogAnswer {
     }
 }
 
-/// Has the log record changes of experiments that it lacks, in order, and waits until they are durable.
+/// Has the log record the changes of experiments that are missing from it, in order, and waits until they are durable.
 ///
 /// An experiment begins or ends in its own row, and the log has its entry a moment later. A change
 /// is only confirmed after that; and since this is done before the next change and before the log is

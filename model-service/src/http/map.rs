@@ -79,7 +79,7 @@ async fn made(
     let Some(map) = map.map_err(not_scanned)? else {
         return Err(Error::new(
             ProblemKind::NotReady,
-            "The map could not be completed. Ask again.",
+            "The map could not be completed. Try again.",
         )
         .retry_after(1));
     };

@@ -250,7 +250,7 @@ async fn change(
 }
 
 fn unexpected(became: &SettingsOutcome) -> Error {
-    let detail = format!("The domain's owner decided differently: {became:?}. Ask again.");
+    let detail = format!("The domain's owner decided differently: {became:?}. Try again.");
     Error::new(ProblemKind::NotReady, detail)
 }
 

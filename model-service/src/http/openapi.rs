@@ -283,12 +283,13 @@ problems! {
         [ProblemKind::Refused(Reason::OverQuota), ProblemKind::Busy],
         {"detail": "the domain holds as many items as it may; delete some, or raise its quota"};
     /// 429 of queries
-    Busy = 429, "Too many queries are running; `Retry-After` says when to ask again.",
+    Busy = 429, "Too many queries are running; `Retry-After` says when to retry.",
         [ProblemKind::Busy],
-        {"detail": "Too many queries are running. Ask again in a moment, or ask for the plain list."};
+        {"detail": "Too many queries are running. Try again in a moment, or request the plain \
+            list."};
     /// 503
-    Unavailable = 503, "The store cannot be written or read now; `Retry-After` says when to ask \
-        again.",
+    Unavailable = 503, "The store cannot be written or read now; `Retry-After` says when to \
+    retry.",
         [ProblemKind::NotStored, ProblemKind::NotReadable, ProblemKind::NotReady],
         {"detail": "the store is full: no space left on device. Nothing of this request counts \
             as stored; send it again once that is fixed."};
@@ -302,7 +303,7 @@ problems! {
     /// 503 of readyz
     NotReady = 503, "The service cannot do its work now.",
         [ProblemKind::NotReady],
-        {"detail": "store: opening. It recovers by itself; ask again.", "reasons": ["store: opening"]};
+        {"detail": "store: opening. It recovers by itself; try again.", "reasons": ["store: opening"]};
 }
 
 /// This description.

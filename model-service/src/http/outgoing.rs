@@ -82,7 +82,7 @@ pub(super) fn send(
         let busy = Error::new(
             ProblemKind::Busy,
             "Too many bytes of long answers have not been read yet, by you or by all clients. \
-             Read them, and ask again in a moment, or for less.",
+             Read them and try again in a moment, or request less.",
         );
         return answer.error_response(busy.retry_after(1));
     };

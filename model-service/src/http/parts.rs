@@ -34,7 +34,7 @@ use kindred_domain::settings::DomainSettings;
 use kindred_domain::store::{DomainRow, Store, StoreError};
 use kindred_query::Views;
 
-/// How long a write waits for room, and again to become durable.
+/// How long a write waits for room, and then again to become durable.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(120);
 /// How long the answer to a deletion or a hiding waits until the item is gone for readers.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(2);

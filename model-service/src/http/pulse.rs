@@ -91,7 +91,7 @@ impl Pulse {
         };
         let history = samples.iter().zip(samples.iter().skip(1));
         let over = now.at.saturating_duration_since(oldest.at);
-        let rate = |of: fn(&Sample) -> f64| a_second(of(now) - of(oldest), over);
+        let rate = |of: fn(&Sample) -> f64| per_second(of(now) - of(oldest), over);
         Rates {
             over,
             events: rate(|sample| sample.events),
@@ -100,7 +100,7 @@ impl Pulse {
             freshness: freshness(oldest, now),
             history: history
                 .map(|(before, after)| {
-                    a_second(
+                    per_second(
                         after.events - before.events,
                         after.at.saturating_duration_since(before.at),
                     )
@@ -123,7 +123,7 @@ impl Pulse {
     }
 }
 
-fn a_second(count: f64, over: Duration) -> f64 {
+fn per_second(count: f64, over: Duration) -> f64 {
     if over.is_zero() {
         0.0
     } else {
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_are_those_since_the_oldest_look() {
+    fn rates_cover_the_time_since_the_oldest_sample() {
         let (metrics, pulse, begun) = (Metrics::new(), Pulse::default(), Instant::now());
         let at = |s: u64| begun + Duration::from_secs(s);
         pulse.sample(Sample::of(&metrics, at(0)));
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_and_streams_are_bounded() {
+    fn samples_and_streams_are_bounded() {
         let (metrics, pulse) = (Metrics::new(), Pulse::default());
         for _ in 0..2 * KEPT {
             pulse.sample(Sample::of(&metrics, Instant::now()));

@@ -32,16 +32,16 @@ const MOST_QUERIES: usize = 100;
 const MOST_PAIRS: usize = 1_000;
 /// How many times larger than a query a batch may be.
 const BATCH_TIMES: usize = 16;
-/// When to ask again for a list that is being made, in seconds.
+/// When to retry for a list that is being made, in seconds.
 const RETRY_S: &str = "1";
-/// When to ask again for a model that is being loaded, in seconds.
+/// When to retry for a model that is being loaded, in seconds.
 const RETRY_LOAD_S: u32 = 2;
 
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(ask).service(ask_many).service(score_pairs);
 }
 
-/// An answer with status 200; one that had nothing to compare with says when to ask again.
+/// An answer with status 200; one that had nothing to compare with says when to retry.
 pub(super) fn respond(answered: Answered) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
@@ -93,7 +93,7 @@ async fn ask(
 
 /// Many queries at once, all at the same moment.
 ///
-/// Each gets what it would get alone: an answer or a problem.
+/// Each gets the answer or the problem that it would get alone.
 #[utoipa::path(operation_id = "query_batch", tag = "items", params(InDomain),
     request_body(content = QueryBatch, content_type = "application/json",
         example = json!({"queries": [{"items": [{"id": "a-17"}], "limit": 3}, {"text": "night trains"}]})),
@@ -140,8 +140,8 @@ async fn ask_many(
     Ok(HttpResponse::Ok().json(serde_json::json!({ "answers": answers })))
 }
 
-/// The queries of a batch, as they are written: each is read when it is its turn, so that what is made of a body never
-/// takes more than what is made of one query.
+/// The queries of a batch, unparsed: each is parsed when it is its turn, so that there is never more than one parsed
+/// query in memory.
 fn batched(body: &[u8]) -> Result<Vec<&RawValue>, Error> {
     const NAME: &str = "queries";
     let Batched { queries, other } =
@@ -206,7 +206,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Batched<'a> {
     }
 }
 
-/// At most [`MOST_QUERIES`] values; whatever comes behind them is not read.
+/// At most [`MOST_QUERIES`] values; anything after them is not read.
 struct Listed<'a>(Vec<&'a RawValue>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Listed<'a> {
@@ -234,7 +234,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Listed<'a> {
     }
 }
 
-/// Where one query of a batch is answered: by the model it names, else where the others are.
+/// Where one query of a batch is answered: by the model that it names, otherwise like the others.
 async fn here_of(
     reads: &Reads,
     queries: &Queries,
@@ -252,7 +252,7 @@ async fn here_of(
         return Ok(here);
     }
     if unloaded.contains(name) {
-        let detail = format!("{name} is being loaded. Ask again.");
+        let detail = format!("{name} is being loaded. Try again.");
         return Err(Error::new(ProblemKind::NotReady, detail).retry_after(RETRY_LOAD_S));
     }
     let loaded = loaded(reads, queries, domain, Some(name)).await;

@@ -114,7 +114,7 @@ impl Steady {
 pub(crate) fn not_ready(reasons: Vec<String>) -> Error {
     Error::new(
         ProblemKind::NotReady,
-        format!("{}. It recovers by itself; ask again.", reasons.join("; ")),
+        format!("{}. It recovers by itself; try again.", reasons.join("; ")),
     )
     .reasons(reasons)
     .retry_after(RETRY_S)

@@ -20,7 +20,7 @@ use crate::owners::{OwnerLocation, Owners};
 const PROXIED: &str = "x-kindred-proxied";
 /// Header of such requests that names who asked for a change, for the log of the domain. It is signed with the request.
 pub(super) const BY: &str = "x-kindred-by";
-/// When to ask again for a domain without an owner, in seconds.
+/// When to retry for a domain without an owner, in seconds.
 const RETRY_S: u32 = 2;
 /// Concurrent requests to owners.
 const ASKING: usize = 64;
@@ -30,10 +30,10 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Longest wait for a query, including waking the domain and computing.
 const QUERY: Duration = Duration::from_secs(15);
 
-/// Longest wait for what could be read from the store instead.
+/// Longest wait for an answer that could be read from the store instead.
 const SOON: Duration = Duration::from_secs(1);
 
-/// How long an owner that did not answer in that time is not asked again.
+/// For how long an owner that did not answer in that time is skipped.
 const SILENT: Duration = Duration::from_secs(2);
 
 /// How to reach other instances: the same way as this one is reached.
@@ -205,7 +205,7 @@ impl Relay {
         let silent = |detail: String| {
             Error::new(
                 ProblemKind::NotReady,
-                format!("The domain's owner at {address} does not answer: {detail}. Ask again."),
+                format!("The domain's owner at {address} does not answer: {detail}. Try again."),
             )
             .retry_after(RETRY_S)
         };
@@ -244,7 +244,7 @@ impl Relay {
             OwnerLocation::Remote(_) | OwnerLocation::Unowned => Err(Error::new(
                 ProblemKind::NotReady,
                 "No model service owns this domain's partition at the moment; one takes it \
-                 within seconds. Ask again.",
+                 within seconds. Try again.",
             )
             .retry_after(RETRY_S)),
         }
@@ -267,11 +267,12 @@ pub(crate) struct Change {
     pub(crate) method: Method,
     /// The body; none for DELETE.
     pub(crate) body: Option<Vec<u8>>,
-    /// Who asked for it, if the log of the domain is to name them.
+    /// Who asked for it, if the log of the domain will name them.
     pub(crate) by: Option<String>,
 }
 
-/// What is signed as the path of a request: with who asked for it, if that is said. No path contains a line end.
+/// The path of a request in the form that is signed: followed by who asked for the change, if that is given. No path
+/// contains a line end.
 pub(super) fn signed_path(path: &str, by: Option<&str>) -> String {
     match by {
         Some(by) => format!("{path}\n{BY}: {by}"),

@@ -19,7 +19,7 @@ use kindred_domain::store::Partition;
 
 /// Most items per request.
 const MOST: usize = 1_000;
-/// When to ask again, in seconds.
+/// When to retry, in seconds.
 const RETRY_S: u32 = 2;
 
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
@@ -64,7 +64,7 @@ async fn repair(
     };
     let partition = Partition(row.partition);
     if !queries.waking.make_anew(partition, &domain, ids) {
-        let detail = "This model service does not host the domain's partition any more. Ask again.";
+        let detail = "This model service does not host the domain's partition any more. Try again.";
         return Err(Error::new(ProblemKind::NotReady, detail).retry_after(RETRY_S));
     }
     Ok(HttpResponse::Accepted().json(RepairAnswer { domain }))

@@ -141,8 +141,8 @@ fn enter(
         .connections_refused
         .with_label_values(&[limit])
         .inc();
-    // Whether there is room for it at once or not: it is not waited for, not even until the runtime knows that there is
-    // (`try_write`). TLS would have to be agreed on first.
+    // Written only if the socket takes it at once: nothing waits for that, not even for the runtime to notice that it
+    // is writable (`try_write`). With TLS, a handshake would have to come first.
     if !is_tls {
         let _ = rustix::io::write(stream, answer.as_bytes());
     }
@@ -154,7 +154,7 @@ const TOO_MANY: &str = concat!(
     "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n",
     "connection: close\r\ncontent-length: 154\r\n\r\n",
     r#"{"type":"/problems/too-many-connections","title":"There are too many connections","status":503,"#,
-    r#""detail":"Too many connections are open. Ask again later."}"#,
+    r#""detail":"Too many connections are open. Try again later."}"#,
 );
 /// The answer to a connection over its address's limit.
 const TOO_MANY_OF_ADDRESS: &str = concat!(

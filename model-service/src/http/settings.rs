@@ -37,7 +37,7 @@ const MAX_AGE_S: u64 = 366 * 86_400;
 /// How often to check whether the owner has applied them, and for how long.
 const LOOK: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(5);
-/// When to ask again if the owner takes longer, in seconds.
+/// When to retry if the owner takes longer, in seconds.
 const RETRY_S: u32 = 2;
 
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
@@ -96,7 +96,7 @@ async fn put(
             Err(Error::new(ProblemKind::Conflict, detail).field(setting))
         }
         other => {
-            let detail = format!("The domain's owner decided differently: {other:?}. Ask again.");
+            let detail = format!("The domain's owner decided differently: {other:?}. Try again.");
             Err(Error::new(ProblemKind::NotReady, detail).retry_after(RETRY_S))
         }
     }
@@ -172,7 +172,9 @@ fn fit(settings: DomainSettings) -> Result<(), String> {
         return Err(format!("max_age is 0 to {MAX_AGE_S} seconds, a year."));
     }
     if settings.max_events_per_second == Some(0) {
-        return Err("max_events_per_second is 1 or more; deletions are always taken.".to_owned());
+        return Err(
+            "max_events_per_second is 1 or more; deletions are always accepted.".to_owned(),
+        );
     }
     fit_origins(settings.origins.as_deref().unwrap_or_default())?;
     fit_defaults(settings.defaults.unwrap_or_default())?;

@@ -102,11 +102,11 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
 ///
 /// Results are exact: no visible item of the same domain and language that is left out ranks above
 /// one in the answer. Deleted, hidden and expired items never appear. While an item's first list is
-/// being made, the answer is empty, `as_of` is left out, and `Retry-After` says when to ask again.
+/// being made, the answer is empty, `as_of` is left out, and `Retry-After` says when to retry.
 #[utoipa::path(operation_id = "get_similar", tag = "items", params(OfItem, SimilarQuery, FilterQuery),
     responses(
         (status = 200, description = "The neighbours, best first.", body = SimilarAnswer,
-         headers(("Retry-After" = u32, description = "Only while the first list is being made: when to ask again, in seconds.")),
+         headers(("Retry-After" = u32, description = "Only while the first list is being made: when to retry, in seconds.")),
          example = json!({"domain": "news.example", "id": "a-17", "model": "words-1", "as_of": "2026-11-23T09:00:00.410Z", "computed": "list", "similar": [{"id": "a-9", "score": 0.731_445_3, "title": "Sleeper to the coast", "url": "https://news.example/a-9"}]})),
         (status = 400, response = openapi::BadRequest),
         (status = 404, response = openapi::NotFound),

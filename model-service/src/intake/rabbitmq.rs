@@ -8,8 +8,8 @@
 //! connection also brings everything again. Nothing is negatively acknowledged; messages are only
 //! given back with their connection.
 //!
-//! Messages that come again after this process died are read one at a time: see
-//! [`kindred_domain::intake::care`], which also explains how their order is kept.
+//! Messages that come again after this process died are read one at a time: see [`kindred_domain::intake::poison`],
+//! which also explains how their order is kept.
 
 mod dead;
 mod feedback;
@@ -47,8 +47,8 @@ pub struct RabbitIntakeOptions {
     pub partition: u16,
     /// Limits on an event's size.
     pub limits: Limits,
-    /// Messages read and not acknowledged: 2,000 is a good number. With the largest messages, this
-    /// many times `limits.message_bytes` are in memory.
+    /// Messages read and not acknowledged: 2,000 works well. With the largest messages, this many times
+    /// `limits.message_bytes` are in memory.
     pub prefetch: u16,
     /// Most bytes of events delivered and not settled; a larger event is delivered alone.
     pub capacity_bytes: usize,

@@ -54,7 +54,7 @@ pub(crate) enum MakeError {
         detail: String,
     },
     /// The limit is reached.
-    #[error("there already are {MAX_KEYS} keys, the maximum; revoke some")]
+    #[error("there are already {MAX_KEYS} keys, the maximum; revoke some")]
     Full,
     /// The system has no randomness.
     #[error("the system provides no random numbers; a key made without them could be guessed")]

@@ -1,4 +1,4 @@
-//! API keys: created, checked, and cached so that requests need not ask the store.
+//! API keys: created, checked, and cached so that requests need not read the store.
 
 mod making;
 mod peers;

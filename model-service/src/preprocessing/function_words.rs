@@ -15,9 +15,9 @@ use super::stop_words::StopWords;
 const FEWEST: u32 = 2;
 /// Required lead over any other language; one suffices for the language that the letters suggest.
 const LEAD: u32 = 2;
-/// Fewest different function words that leave no doubt, whatever the letters would say, ...
+/// Fewest different function words that leave no doubt, whatever the letters suggest, ...
 const CLEAR_FEWEST: u32 = 8;
-/// ... if no other language has more than one for each so many of them.
+/// ... as long as no other language has more than one for every this many of them.
 const CLEAR_TIMES: u32 = 2;
 
 /// One bit per language, by its index in [`FunctionWords::languages`].

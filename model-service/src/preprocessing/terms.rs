@@ -30,7 +30,7 @@ pub const MAX_TERMS: usize = 2_048;
 
 /// Bytes of an ordinary text per distinct term of it.
 const BYTES_PER_TERM: usize = 16;
-/// Most terms that a text is given room for beforehand.
+/// Most terms for which room is allocated in advance.
 const MOST_RESERVED: usize = 512;
 
 /// Elided words of French.

@@ -152,8 +152,8 @@ impl<'t> Words<'t> {
         at
     }
 
-    /// Of the letters, digits and underscores of which the first ends at `at`: the end, and whether
-    /// they are a word. `None` if that cannot be said.
+    /// For the run of letters, digits and underscores whose first character ends at `at`: its end, and whether it is a
+    /// word. `None` if that is not certain.
     fn end_of_word(&self, first: Class, mut at: usize) -> Option<(usize, bool)> {
         let (mut last, mut is_word) = (first, first != Underscore);
         while let Some((class, end)) = self.class_at(at) {

@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_is_told_until_it_is_written_or_gone() {
+    fn a_damaged_row_is_reported_until_it_is_rewritten_or_deleted() {
         let (damage, d) = (Damage::default(), domain("d"));
         assert_eq!(damage.of(&d), Damaged::default());
         for _ in 0..3 {

@@ -12,7 +12,7 @@ pub fn host_name() -> String {
     }
 }
 
-/// What tells this process from others, for the broker's management: `<host>:<process id>`.
+/// Distinguishes this process from others in the broker's management UI: `<host>:<process id>`.
 pub fn process_name() -> String {
     format!("{}:{}", host_name(), std::process::id())
 }

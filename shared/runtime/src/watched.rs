@@ -52,9 +52,9 @@ impl<T, E: Display> Watched<T, E> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Rebuilds the value if the files have changed. Files that do not go together, such as a certificate whose key is
-    /// still to be written, are not used and are checked again the next time. Reads files: do not call it on a thread
-    /// that others wait for.
+    /// Rebuilds the value if the files have changed. Files that do not match each other, such as a certificate whose
+    /// key has not been written yet, are not used and are checked again the next time. Reads files: do not call it on a
+    /// thread that others wait for.
     pub fn look(&self) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let found = contents(&self.files);

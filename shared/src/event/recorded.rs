@@ -23,7 +23,8 @@ pub struct Recorded {
     /// When the domain was registered, in milliseconds since 1970: it does not apply to one that was created later
     /// under the same name.
     pub registered_at: i64,
-    /// The number of the change among those of the domain's experiments; it rises. One is recorded once.
+    /// The number of the change among those of the domain's experiments. Numbers rise, and each change is recorded
+    /// once.
     pub number: i64,
     /// When it took effect, in milliseconds since 1970.
     pub at: i64,

@@ -1,7 +1,7 @@
-//! Characters that folding leaves as they are, known from one look at a table.
+//! Characters that folding leaves unchanged, known from a single table look-up.
 //!
 //! Nearly all characters of ordinary text are among them, and Unicode's normalization costs far more per character than
-//! the look.
+//! the look-up.
 
 use std::sync::OnceLock;
 

@@ -88,19 +88,21 @@ pub(super) fn decode_block_within(bytes: &[u8], left: &mut usize) -> Result<Bloc
 fn checked_size(columns: &TensorReader<'_>, meta: &Meta) -> Result<usize, WireError> {
     let rows = columns.bytes("has_dense")?.len();
     if rows > MAX_ROWS {
-        return Err(damaged(format!("{rows} rows, of at most {MAX_ROWS}")));
+        return Err(damaged(format!(
+            "{rows} rows; at most {MAX_ROWS} are allowed"
+        )));
     }
     let dimension = meta.dimension;
     if dimension > MAX_VECTOR {
         return Err(damaged(format!(
-            "dense parts of {dimension} values, of at most {MAX_VECTOR}"
+            "dense parts of {dimension} values; at most {MAX_VECTOR} are allowed"
         )));
     }
     let terms = columns.count_of_u32s("term_ids")?;
     let size = 4 * (rows * dimension.next_multiple_of(LANES) + 2 * terms);
     if rows > 1 && size > MAX_BYTES {
         return Err(damaged(format!(
-            "{rows} rows of {size} bytes, of at most {MAX_BYTES}"
+            "{rows} rows of {size} bytes; at most {MAX_BYTES} are allowed"
         )));
     }
     Ok(size)

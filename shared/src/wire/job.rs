@@ -359,7 +359,7 @@ fn parse_compare(body: &[u8]) -> Result<JobParts, WireError> {
     if meta.keep > KEEP {
         let keep = meta.keep;
         return Err(damaged(format!(
-            "{keep} candidates per row, of at most {KEEP}"
+            "{keep} candidates per row; at most {KEEP} are allowed"
         )));
     }
     let mut values = MAX_INLINE_VALUES;
@@ -375,7 +375,7 @@ fn parse_compare(body: &[u8]) -> Result<JobParts, WireError> {
     );
     if wanted > most {
         return Err(damaged(format!(
-            "{wanted} rows want candidates, of {most} that one reply has room for"
+            "{wanted} rows want candidates; one reply has room for {most}"
         )));
     }
     Ok(JobParts {
@@ -398,7 +398,7 @@ fn read_side(
     if meta.rows > MAX_ROWS {
         let rows = meta.rows;
         return Err(damaged(format!(
-            "side {at} of {rows} rows, of at most {MAX_ROWS}"
+            "side {at} has {rows} rows; at most {MAX_ROWS} are allowed"
         )));
     }
     let block = match &meta.hash {
@@ -546,7 +546,7 @@ fn check_work(task: &Task) -> Result<(), WireError> {
     let effort = effort::of(task);
     if effort > effort::LONGEST {
         return Err(damaged(format!(
-            "work of {effort:?}, of at most {:?} a job",
+            "an estimated {effort:?} of work; a job may have at most {:?}",
             effort::LONGEST
         )));
     }

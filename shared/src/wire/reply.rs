@@ -254,7 +254,7 @@ pub fn decode_reply(kind: &str, body: &[u8]) -> Result<DecodedReply, WireError> 
             let body: MissingBody = serde_json::from_slice(body).map_err(json)?;
             if body.hashes.len() > MAX_SIDES {
                 return Err(damaged(format!(
-                    "{} missing blocks, of {MAX_SIDES} that a job may name",
+                    "{} missing blocks; a job names at most {MAX_SIDES}",
                     body.hashes.len()
                 )));
             }

@@ -215,7 +215,7 @@ fn what_no_model_service_asks_is_no_job() {
     let silent = side(vec![]);
     let many = |count| vec![silent.clone(); count];
     refused(&job(vec![], many(MAX_SIDES), KEEP), "1025 sides");
-    refused(&job(vec![], many(200), KEEP), "work of");
+    refused(&job(vec![], many(200), KEEP), "of work; a job may");
     let absent = br#"{"domain":"a","space":"words-1/en","rows":[{"id":"a","terms":[["x",0]]}]}"#;
     let error = parse_job(JobKind::Extract, absent).map(drop).unwrap_err();
     assert!(error.to_string().contains("a reference to a missing term"));

@@ -147,7 +147,7 @@ impl<'a> Comparison<'a> {
     fn check(mut self, reply: &CompareReply) -> Result<(), Unfit> {
         let most = self.pairs();
         if reply.pairs > most {
-            let detail = format!("{} pairs are counted, of at most {most}", reply.pairs);
+            let detail = format!("{} pairs are counted; at most {most} exist", reply.pairs);
             return Err(unfit(Fault::ImpossiblePairs, detail));
         }
         reply.found.iter().try_for_each(|found| self.row(found))
@@ -198,7 +198,10 @@ impl<'a> Comparison<'a> {
         told.insert(row as usize);
         let (count, most) = (found.candidates.len(), self.task.keep);
         if count > most {
-            let detail = format!("{} has {count} candidates, of at most {most}", name());
+            let detail = format!(
+                "{} has {count} candidates; at most {most} are allowed",
+                name()
+            );
             return Err(unfit(Fault::TooManyCandidates, detail));
         }
         let mut seen = std::mem::take(&mut self.seen);
@@ -227,7 +230,7 @@ impl<'a> Comparison<'a> {
         };
         if !meet {
             let detail = format!(
-                "row {} of side {} does not meet row {} of side {}",
+                "row {} of side {} is not compared with row {} of side {}",
                 of.row, of.side, other.row, other.side
             );
             return Err(unfit(Fault::NeverMet, detail));

@@ -241,7 +241,7 @@ fn a_job_that_workers_cannot_take_up_is_not_at_fault() {
 }
 
 #[test]
-fn an_answer_that_cannot_be_is_none_and_the_job_is_sent_again() {
+fn an_impossible_answer_is_ignored_and_the_job_is_sent_again() {
     let two = || Reply::Extracted(vec![Feature::zero(); 2]);
     let mut table = DispatchTable::new(LIMITS);
     table.submit(job("a"));

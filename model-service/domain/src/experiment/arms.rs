@@ -42,7 +42,7 @@ pub struct Arm {
     pub defaults: Option<Map<String, Value>>,
 }
 
-/// An experiment that cannot be: the field at fault, and what would be right.
+/// Why an experiment is not valid: the field at fault, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct Unfit {
@@ -88,13 +88,17 @@ impl Experiment {
                 return Err(Unfit::new(format!("arms[{at}].name"), detail));
             }
             if !(arm.share > 0.0 && arm.share <= 1.0) {
-                let detail = "share is the part of all readers in this arm: above 0, at most 1.";
+                let detail = "share is the fraction of all readers in this arm: above 0, at most \
+                1.";
                 return Err(Unfit::new(format!("arms[{at}].share"), detail));
             }
         }
         let sum: f64 = self.arms.iter().map(|arm| arm.share).sum();
         if sum > 1.0 + SUM_ERROR {
-            let detail = format!("The shares of all arms are at most 1 together; these are {sum}.");
+            let detail = format!(
+                "The shares of all arms together are at most 1; these add up to \
+            {sum}."
+            );
             return Err(Unfit::new("arms", detail));
         }
         Ok(())
@@ -102,13 +106,13 @@ impl Experiment {
 
     /// The arm of a reader, by its place; `None`: the reader takes no part.
     ///
-    /// The first 8 bytes of SHA-256 (salt, byte 0, reader), big-endian, over 2^64 fall into the cumulated share of
+    /// The first 8 bytes of SHA-256 (salt, byte 0, reader), big-endian, over 2^64 fall into the cumulative share of
     /// one arm.
     pub fn arm_of(&self, reader: &str) -> Option<usize> {
         self.arm_at(fraction(&self.salt, reader))
     }
 
-    /// The arm in whose cumulated share a number of 0 to 1 falls.
+    /// The arm in whose cumulative share a number of 0 to 1 falls.
     fn arm_at(&self, fraction: f64) -> Option<usize> {
         let mut below = 0.0;
         for (at, arm) in self.arms.iter().enumerate() {
@@ -117,7 +121,7 @@ impl Experiment {
                 return Some(at);
             }
         }
-        // Shares that are meant to be all leave nobody out.
+        // Shares that are meant to add up to 1 leave no reader out.
         (below >= 1.0 - SUM_ERROR).then(|| self.arms.len().saturating_sub(1))
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 const MAX_NAME_BYTES: usize = 256;
 /// Highest position in a list.
 const MAX_POSITION: u64 = 10_000;
-/// Longest age of an event: older ones may have been counted already, which is not remembered any longer.
+/// Longest age of an event: an older one may have been counted, which is no longer remembered.
 const MAX_AGE: TimeDelta = TimeDelta::hours(48);
 /// How far ahead a client's clock may be. [`Tally`](super::tally::Tally) knows an event for that much longer than
 /// [`MAX_AGE`], so that it is refused as too old before it is forgotten.
@@ -143,10 +143,10 @@ fn check_age(object: &Map<String, Value>, now: DateTime<Utc>) -> Result<(), Refu
         .and_then(|at| DateTime::parse_from_rfc3339(at).ok());
     let detail = match at {
         Some(at) if now - at.to_utc() > MAX_AGE => {
-            "at is more than 48 hours ago: whether it was counted is not known any more"
+            "at is more than 48 hours ago: it is no longer known whether the event was counted"
         }
         Some(at) if at.to_utc() - now > MAX_AHEAD => {
-            "at is more than 5 minutes ahead: set the clock that it was taken from"
+            "at is more than 5 minutes ahead: correct the clock of the client"
         }
         Some(_) => return Ok(()),
         None => "at is a time as RFC 3339 writes it, such as 2026-11-23T09:00:00Z",

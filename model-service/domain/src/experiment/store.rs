@@ -51,7 +51,7 @@ fn nobody() -> String {
 }
 
 impl ExperimentRow {
-    /// Its beginning and its end, if it has ended, for the domain's log. Runs rise, so these numbers do.
+    /// Its beginning and its end, if it has ended, for the domain's log. Their numbers rise because those of runs do.
     pub fn changes(&self, domain: &DomainRow) -> Vec<Recorded> {
         let number = self.run.saturating_mul(2);
         let told = serde_json::to_value(&self.experiment).unwrap_or_default();

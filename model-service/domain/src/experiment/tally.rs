@@ -9,8 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::feedback::{FeedbackKind, MAX_AHEAD};
 
-/// How long a repeated event is recognised, in minutes: 48 hours, and as long as an event's time may be ahead of when it
-/// is counted.
+/// How long a repeated event is recognised, in minutes: 48 hours, plus the time by which an event's time may be ahead.
 const KNOWN_MINUTES: u32 = 48 * 60 + MAX_AHEAD.num_minutes() as u32;
 /// Most events of a reader in that time; further ones are refused.
 pub const MAX_RECENT: usize = 2_000;

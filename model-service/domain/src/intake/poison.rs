@@ -11,9 +11,9 @@
 //! is not suspect, it begins to read ahead. Three things then keep the order of deliveries, on which events without a
 //! version rely:
 //!
-//! - The broker puts a redelivered message *behind* those that were redelivered before. So the first message is not
-//!   given back in order to start again with a larger prefetch: the consumer that holds it is cancelled, and a second
-//!   one reads ahead.
+//! - The broker puts a redelivered message *behind* those that were redelivered before. So reading ahead does not begin
+//!   by giving the first message back and starting again with a larger prefetch: the consumer that holds it is
+//!   cancelled, and a second one reads ahead.
 //! - The first consumer may have only one message, which stays unacknowledged until its cancellation is confirmed. So
 //!   it gets no other message meanwhile, and its message is handed over before all messages of the second consumer.
 //! - A message of a cancelled consumer is redelivered only when the channel closes. Both consumers use one channel, and

@@ -168,7 +168,7 @@ impl Domain {
             self.doubt_stored_lists();
         }
         if self.catalogue.item(slot).publish_at.is_some() {
-            // What was to be shown is outdated, and the new state is not durable yet.
+            // What would have been shown is outdated, and the new state is not durable yet.
             self.catalogue.show(slot, None);
         }
         let is_hidden = material.row.hidden;

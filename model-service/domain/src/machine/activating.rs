@@ -19,7 +19,7 @@ use crate::settings::SettingsOutcome;
 use crate::store::{BesideRow, Write};
 use crate::time::Now;
 
-/// How long an activation waits until its model is loaded: shorter than whoever asked waits for the outcome.
+/// How long an activation waits for its model to be loaded: less than the requester waits for the outcome.
 pub(super) const PATIENCE: Duration = Duration::from_secs(4);
 
 /// A request to serve another model.

@@ -99,7 +99,7 @@ impl Domain {
     }
 
     /// The settings are durable. Only now does the domain's row name the model: a crash may leave any part of a commit,
-    /// and the row must not name a model that nobody set.
+    /// and the row must not name a model that was never set.
     pub(super) fn settings_stored(&mut self, ticket: Ticket) {
         let Some(at) = self.configuring.iter().position(|one| one.ticket == ticket) else {
             return;

@@ -11,8 +11,8 @@ use crate::store::{ListRow, Neighbour, Write};
 use crate::time::Now;
 use kindred_shared::Space;
 
-/// How long the domain must have been idle before it is marked clean. Each mark is a write, and the next event costs
-/// another one: events that arrive one by one would pay for both.
+/// How long the domain must have been idle before it is marked clean. Each mark is a write, and so is its removal by
+/// the next event: events that arrive one by one would pay for both.
 const QUIET: Duration = Duration::from_secs(1);
 
 impl Domain {

@@ -13,21 +13,21 @@ use crate::time::Now;
 /// What is known of the log in the store.
 #[derive(Debug, Default)]
 pub(super) struct Logging {
-    /// Fenced writes of the row that are not answered, and the number of the newest entry of each.
+    /// Fenced writes of the row that have not been answered, and the number of the newest entry in each.
     writing: Vec<(Ticket, i64)>,
-    /// The row in the store has every entry up to this number, unless the table has it, and no former owner can replace
-    /// it any more. What was read is not certain: one may still write a row without it.
+    /// Every entry up to this number is in the stored row or in the table, and no former owner can replace the row any
+    /// more. Entries that were only read are not certain: a former owner may still write a row without them.
     durable: i64,
     /// Whether this machine has written entries.
     has_entered: bool,
-    /// A copy to the table that is not answered, and the number of its newest entry.
+    /// A copy to the table that has not been answered, and the number of its newest entry.
     copying: Option<(Ticket, i64)>,
     /// The table has nothing below this number.
     floor: i64,
 }
 
 impl Logging {
-    /// A commit is durable. Only if it was fenced it is certain that the row is not outdated.
+    /// A commit is durable. Only if it was fenced is it certain that the row is not outdated.
     pub(super) fn stored(&mut self, ticket: Ticket) {
         let stored = |(sent, _): &mut (Ticket, i64)| *sent == ticket;
         for (_, last) in self.writing.extract_if(.., stored) {
@@ -88,7 +88,7 @@ impl Domain {
         self.logging.copying = Some((ticket, last));
     }
 
-    /// The table has the copies: the row may drop its own.
+    /// The table has the copies, so the row may drop these entries.
     pub(super) fn log_copied(&mut self, ticket: Ticket) {
         let copied = self.logging.copying.take_if(|(sent, _)| *sent == ticket);
         if let (Some((_, last)), Some(set)) = (copied, &mut self.set) {

@@ -1,8 +1,8 @@
 //! The machine of one domain: `handle(now, input) -> effects`.
 //!
-//! The files beside this one are the steps of an event's way, in order: [`accept`], [`rounds`], [`cycle`], [`merging`],
-//! [`flushing`]. [`loading`] builds the state from the store, at the start and after errors ([`recovery`]). Each step
-//! works on the parts below, whose fields are private.
+//! The files beside this one are the steps of an event's path, in order: [`accept`], [`rounds`], [`cycle`],
+//! [`merging`], [`flushing`]. [`loading`] builds the state from the store, at the start and after errors
+//! ([`recovery`]). Each step works on the parts below, whose fields are private.
 
 mod accept;
 mod activating;
@@ -567,7 +567,7 @@ impl Domain {
             }
             // The item was read for it; if it was not, the domain does not exist.
             Event::Patch(_) => {
-                let why = "a patch registers no domain: put the whole item";
+                let why = "a patch does not register a domain: send the whole item";
                 self.refuse_unknown(tag, why);
                 return false;
             }

@@ -110,7 +110,7 @@ impl Domain {
         }
         // The row belongs to an event that was stored only in part and will come again, or that is not acknowledged.
         if !(is_newest && material.is_whole()) {
-            let detail = "the item is not stored whole yet; put it again, then patch it";
+            let detail = "the item is not completely stored yet; send it again, then patch it";
             return Err(Failure::passing(detail));
         }
         Ok(Some(upsert_of(&self.tenure.domain, material)))
@@ -127,7 +127,7 @@ impl Domain {
         let slot = self.catalogue.known(&patch.id);
         let slot = slot.filter(|slot| self.catalogue.item(*slot).live);
         let (Some(slot), Some(mut item)) = (slot, before) else {
-            let detail = "there is no such item to patch: put the whole item";
+            let detail = "there is no such item to patch: send the whole item";
             let refusal = Refusal::new(Reason::UnknownItem, Some("id"), detail);
             self.outbox.settle(vec![tag], &Outcome::Refused(refusal));
             return None;

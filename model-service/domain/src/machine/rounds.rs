@@ -70,8 +70,8 @@ impl Domain {
                 continue;
             }
             if !item.is_visible() {
-                // A later event withdrew or hid it, or it expired before it was stored. Then its end is acknowledged
-                // together with it, and readers still see its earlier state.
+                // A later event withdrew or hid it, or it expired before it was stored. Then both are acknowledged
+                // together, and readers still see its earlier state.
                 if !item.live && item.version == Some(version) {
                     change.gone.push(self.catalogue.id(slot).clone());
                 }

@@ -330,7 +330,7 @@ impl Domain {
     }
 
     /// Leaves items alone for which the store had nothing to make a feature from, until their next event or until the
-    /// domain is loaded: otherwise they would be requested for ever.
+    /// domain is loaded: otherwise they would be requested forever.
     pub(super) fn leave_unmade(&mut self, batch: &FeatureBatch) {
         let made: BTreeSet<Slot> = batch.made.iter().map(|made| made.slot).collect();
         for slot in batch.made_again.difference(&made) {

@@ -295,7 +295,7 @@ fn events_are_accepted_before_the_domain_is_loaded() {
 }
 
 #[test]
-fn a_list_that_lost_somebody_while_its_domain_loaded_is_stored() {
+fn a_list_that_lost_a_neighbour_while_its_domain_loaded_is_stored() {
     let (_, mut machine, load) = opened_only(registered(2));
     let items = ["a", "b"].map(|id| {
         let said = format!(

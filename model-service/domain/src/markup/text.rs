@@ -40,8 +40,8 @@ pub fn plain_text(input: &str) -> Cow<'_, str> {
     text
 }
 
-/// The text of HTML as [`tags::tame`] leaves it: nothing else than tags without attributes and character references needs
-/// to be told from text.
+/// The text of HTML as [`tags::tame`] leaves it: only tags without attributes and character references have to be
+/// distinguished from text.
 fn text_of(html: &str) -> String {
     let mut text = String::with_capacity(html.len());
     // The tokenizer ignores a byte-order mark, makes each end of a line one character, and NUL none.

@@ -91,7 +91,7 @@ impl DomainExperiments {
     }
 
     /// Whether the caller has to tell watchers; otherwise a message is already scheduled.
-    pub(super) fn is_to_be_told(&self) -> bool {
+    pub(super) fn claim_announcement(&self) -> bool {
         !self.is_telling.swap(true, Ordering::AcqRel)
     }
 
@@ -117,8 +117,8 @@ impl DomainExperiments {
     }
 }
 
-/// Makes room for one more of at most so many. Domains without a running experiment are dropped first, then those that
-/// were used least recently; those with waiting callers are kept.
+/// Makes room for one more domain, so that there are at most `most`. Domains without a running experiment are dropped
+/// first, then those that were used least recently; those with waiting callers are kept.
 pub(super) fn make_room(domains: &mut HashMap<DomainName, Arc<DomainExperiments>>, most: usize) {
     while domains.len() >= most {
         let idle = domains
@@ -356,7 +356,7 @@ mod tests {
         DomainName::new(&format!("d{number}")).unwrap()
     }
 
-    /// What is known of a domain where an experiment runs, or none does.
+    /// What is known of a domain in which an experiment is running, or none.
     fn known(runs: bool, used: Instant) -> Arc<DomainExperiments> {
         let running = runs.then(|| Figures {
             row: ExperimentRow {

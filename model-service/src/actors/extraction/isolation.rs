@@ -85,7 +85,7 @@ where
                         left -= 1;
                     }
                 }
-                // Other work may keep the pool busy meanwhile, but not for ever.
+                // Other work may keep the pool busy meanwhile, but not forever.
                 idle = if working { 0 } else { idle + 1 };
                 if idle > LONG * looks {
                     return Err(AllStuck);

@@ -1,4 +1,4 @@
-//! How far two systems agree, without anybody's judgement.
+//! How far two systems agree, which needs no human judgements.
 
 use std::collections::BTreeSet;
 
@@ -14,11 +14,11 @@ const FIRST: usize = 10;
 pub(super) struct Agreement {
     pub a: String,
     pub b: String,
-    /// Mean share of the first ten that both have (of the longer list's, where one has fewer).
+    /// Mean share of the first ten that both have in common (of the longer list, if one has fewer).
     pub overlap: f64,
     /// Share of items whose best neighbour is the same.
     pub same_first: f64,
-    /// How many items that is about.
+    /// The number of these items.
     pub of: usize,
     /// Items by their overlap, the least first, ties by id.
     #[serde(skip)]

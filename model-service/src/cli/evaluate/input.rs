@@ -1,4 +1,4 @@
-//! The input of an evaluation: items, and what people said about them.
+//! The input of an evaluation: items, and people's judgements about them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -159,7 +159,7 @@ impl std::str::FromStr for Field {
     }
 }
 
-/// How similar somebody rated two items.
+/// How similar a person rated two items.
 pub(super) struct Judgement {
     pub a: usize,
     pub b: usize,
@@ -225,8 +225,8 @@ fn both<A, B>(a: Result<A, String>, b: Result<B, String>) -> Result<(A, B), Stri
     Ok((a?, b?))
 }
 
-/// Keeps what names known items. The rest is left out with a warning: the judgements may cover more
-/// items than the files do.
+/// Keeps the lines that name known items. The others are left out with a warning: the judgements may cover more items
+/// than the files do.
 fn known_ones<T>(
     path: &Path,
     lines: impl Iterator<Item = (u64, Result<T, String>)>,

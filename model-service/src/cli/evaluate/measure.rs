@@ -1,4 +1,4 @@
-//! Measures systems against what people said.
+//! Measures systems against people's judgements.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use super::systems::{ScoredItem, System};
 /// Results per list that count.
 const FIRST: usize = 10;
 
-/// What people said, as far as it was given.
+/// People's judgements, as far as they were given.
 pub(super) struct Said {
     pub judgements: Option<Vec<Judgement>>,
     pub links: Option<BTreeMap<usize, BTreeSet<usize>>>,
@@ -35,7 +35,7 @@ pub(super) struct Evaluation {
     pub by_question: BTreeMap<usize, f64>,
 }
 
-/// Statistics of the lists themselves, whatever people said.
+/// Statistics of the lists themselves, independent of any judgements.
 #[derive(Debug, Serialize)]
 pub(super) struct Standing {
     /// Share of items that have a list.

@@ -36,12 +36,12 @@ use crate::preprocessing::{Preprocessed, Preprocessor};
 /// How long a running service may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Measures how good lists are: of files, without a service, or of a running domain.
+/// Measures how good lists are, on files without a service or on a running domain.
 ///
-/// Models are compared with each other and with TF-IDF and BM25 on the same terms. Judgements are
-/// lines of {"a","b","score"}: how similar somebody rated two items. Links are lines of
-/// {"from","to"}: what an author linked to. With --tags, an answer is better the more labels it
-/// shares with the item; items of the same group are skipped.
+/// Models are compared with each other and with TF-IDF and BM25 on the same terms. Judgements are lines of
+/// {"a","b","score"}: how similar a person rated two items. Links are lines of {"from","to"}: which items an author
+/// linked to. With --tags, the more labels an answer shares with the item, the better it is; items of the same group
+/// are skipped.
 #[derive(Debug, clap::Args)]
 pub(crate) struct EvaluateArgs {
     /// Files of events of one domain, as `kindred import` takes them

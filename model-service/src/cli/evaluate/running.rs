@@ -15,12 +15,12 @@ use super::super::exit::{CommandError, Exit};
 use super::input::{Items, Judgement};
 use super::systems::{ScoredItem, System};
 
-/// Lines of an export that are asked for at a time: with the longest texts they are 100 MiB.
+/// Lines of an export requested at a time: 100 MiB with the longest texts.
 const LINES: usize = 100;
 /// Queries and pairs of a request.
 const QUERIES: usize = 100;
 const PAIRS: usize = 1_000;
-/// Neighbours that are asked for: as many as a stored list has.
+/// Neighbours requested: as many as a stored list has.
 const KEPT: usize = 50;
 /// How long a busy or waking service is asked again, and how often.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -36,7 +36,7 @@ pub(super) struct Running<'a> {
 type Lists = HashMap<ItemId, Vec<(ItemId, f32)>>;
 
 impl Running<'_> {
-    /// The models to compare: those named, or all that can be asked, the active one first.
+    /// The models to compare: those named, or all that can be queried, the active one first.
     pub(super) fn models(&self, named: &[String]) -> Result<Vec<ModelName>, CommandError> {
         let answer = self.client.get_good(&path::models(self.domain))?;
         let mut all = self.client.read::<ModelsAnswer>(&answer)?.models;
@@ -129,7 +129,7 @@ impl Running<'_> {
                             shown.insert(item.id.clone(), *item);
                         }
                     }
-                    _ => return Err(self.client.other(&"an event that is no item")),
+                    _ => return Err(self.client.other(&"an event that is not an item")),
                 }
                 lines += 1;
             }
@@ -147,7 +147,9 @@ impl Running<'_> {
             let answers = self.ask("similar:batch", &json!({ "queries": queries }))?;
             let answers = answers["answers"].as_array().cloned().unwrap_or_default();
             if answers.len() != ids.len() {
-                return Err(self.client.other(&"other answers than queries"));
+                return Err(self
+                    .client
+                    .other(&"a different number of answers than queries"));
             }
             for (id, answer) in ids.iter().zip(answers) {
                 let Some(similar) = answer["similar"].as_array() else {
@@ -179,7 +181,9 @@ impl Running<'_> {
             let answer = self.ask("scores", &json!({"pairs": pairs, "model": model}))?;
             let found = answer["scores"].as_array().cloned().unwrap_or_default();
             if found.len() != judged.len() {
-                return Err(self.client.other(&"other scores than pairs"));
+                return Err(self
+                    .client
+                    .other(&"a different number of scores than pairs"));
             }
             for (one, score) in judged.iter().zip(found) {
                 // As the service has it: it writes the shortest decimal that reads back to the same bits.

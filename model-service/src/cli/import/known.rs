@@ -71,7 +71,7 @@ impl Known {
         })
     }
 
-    /// Adds the domains known before: they are asked about even when none of their items is left.
+    /// Adds the domains known before: they are checked even if none of their items is left.
     pub(super) fn with_domains_of(mut self, before: &Self) -> Self {
         for domain in before.0.keys() {
             self.0.entry(domain.clone()).or_default();

@@ -15,7 +15,7 @@ use crate::cli::exit::{CommandError, Exit};
 /// Items listed per request.
 const PAGE: &str = "1000";
 
-/// Items that the domain has and the source has not.
+/// Items that the domain has and the source lacks.
 struct Gone {
     domain: DomainName,
     ids: BTreeSet<String>,

@@ -261,7 +261,7 @@ fn a_server_that_cannot_take_events_is_tried_again() {
 }
 
 #[test]
-fn nobody_there_is_unreachable() {
+fn a_server_that_is_not_running_is_unreachable() {
     let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = free.local_addr().unwrap();
     drop(free);

@@ -28,7 +28,7 @@ use crate::config::Config;
 /// Finds the exact nearest rows of every row of a file of vectors.
 ///
 /// The score of two rows is their dot product. A row's neighbours are the K other rows with the
-/// highest scores, ties by row number: exactly what comparing every pair gives.
+/// highest scores, ties by row number: exactly the result of comparing every pair.
 #[derive(Debug, clap::Args)]
 pub(crate) struct NeighboursArgs {
     /// Vectors: .npy (a matrix of float16, float32 or float64) or .fvecs

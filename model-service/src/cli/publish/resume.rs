@@ -1,4 +1,4 @@
-//! The position of publishing, kept in a file so that it can be resumed.
+//! How far publishing has got, kept in a file so that it can be resumed.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub(super) struct ResumePoint {
     pub(super) published: u64,
     /// Lines rejected.
     pub(super) rejected: u64,
-    /// What has to be served, if anybody waits for it.
+    /// What has to be served, if the run waits for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) marks: Option<Marks>,
 }

@@ -287,7 +287,7 @@ async fn as_before(channel: &Channel, names: &Names) {
 }
 
 #[tokio::test]
-async fn only_jobs_that_killed_workers_are_kept_also_on_a_topology_of_before() {
+async fn only_jobs_that_killed_workers_are_kept_even_on_an_older_topology() {
     let fixture = Rabbit::without_workers().await;
     let names = fixture.scope.names.clone();
     let (connection, channel) = fixture.scope.open().await;

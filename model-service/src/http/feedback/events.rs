@@ -1,5 +1,5 @@
-//! The events of a body: of one array, or one a line. They are read one after the other, and what Kindred does not
-//! know of them takes no memory.
+//! The events of a body: one array, or one event per line. They are read one at a time, and fields that Kindred does
+//! not know take no memory.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,13 +14,13 @@ use serde_json::{Map, Value};
 /// Most bytes of an event's fields: names are short.
 const EVENT_BYTES: usize = 64 << 10;
 
-/// What is done with an event, by its line or its place in the array, from 1. Nothing is read after a break.
+/// Receives each event, with its line or its place in the array, counted from 1. Nothing is read after a break.
 pub(super) type Take<'a> = &'a mut dyn FnMut(u64, Result<Value, Refusal>) -> ControlFlow<()>;
 
 /// Reads the events of a body.
 ///
 /// # Errors
-/// When the array is none; what came before the fault was taken.
+/// When the array is malformed; the events before the fault have been passed on.
 pub(super) fn read_events(body: &[u8], take: Take<'_>) -> Result<(), Refusal> {
     let body = without_mark(body);
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
@@ -47,7 +47,7 @@ fn read_array(body: &[u8], take: Take<'_>) -> Result<(), Refusal> {
     match read {
         // Breaking off in the middle is an error for the parser.
         Err(error) if !is_enough => {
-            let detail = format!("Send an array of events, or one a line: {error}.");
+            let detail = format!("Send an array of events, or one event per line: {error}.");
             Err(Refusal::new(Reason::InvalidJson, None, detail))
         }
         _ => Ok(()),
@@ -61,7 +61,8 @@ fn read_line(line: &[u8]) -> Result<Value, Refusal> {
     }
 }
 
-/// The fields of an event that are texts or numbers. In place of anything else is an empty array, which fits none.
+/// The fields of an event. A value other than a text or a number is replaced by an empty array, which is valid for no
+/// field.
 fn read_event(json: &str) -> Result<Value, Refusal> {
     let json = whole_characters(json);
     let mut json = serde_json::Deserializer::from_str(&json);
@@ -70,14 +71,17 @@ fn read_event(json: &str) -> Result<Value, Refusal> {
         .and_then(|fields| json.end().map(|()| fields))
         .map_err(|error| no_object(&error))?;
     if bytes > EVENT_BYTES {
-        let detail = format!("an event has {bytes} bytes; its fields may have {EVENT_BYTES}");
+        let detail = format!(
+            "the fields of the event have {bytes} bytes; the limit is \
+        {EVENT_BYTES}"
+        );
         return Err(Refusal::new(Reason::TooLarge, None, detail));
     }
     Ok(Value::Object(known))
 }
 
 fn no_object(error: &dyn fmt::Display) -> Refusal {
-    let detail = format!("send one JSON object a line: {error}");
+    let detail = format!("send one JSON object per line: {error}");
     Refusal::new(Reason::InvalidJson, None, detail)
 }
 
@@ -115,7 +119,7 @@ impl<'de> Visitor<'de> for Array<'_, '_> {
     }
 }
 
-/// The known fields of an event, and how many bytes they were.
+/// The known fields of an event, and how many bytes they had.
 struct Fields {
     known: Map<String, Value>,
     bytes: usize,
@@ -145,7 +149,7 @@ impl<'de> Visitor<'de> for EventVisitor {
             let is_read = !json.starts_with(['[', '{']) && json.len() <= EVENT_BYTES;
             let value = is_read.then(|| serde_json::from_str(json).ok()).flatten();
             let value = value.unwrap_or(Value::Array(Vec::new()));
-            // Of fields that are given twice the last one counts.
+            // If a field is repeated, the last one counts.
             fields.known.insert(name.into_owned(), value);
         }
         Ok(fields)

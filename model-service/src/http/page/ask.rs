@@ -158,6 +158,6 @@ fn aim(request: &mut ServiceRequest, method: Method, uri: Uri) {
 fn not_read(error: &serde_json::Error) -> Problem {
     Problem::new(
         ProblemKind::NotReady,
-        format!("The answer could not be read: {error}. Ask again."),
+        format!("The answer could not be read: {error}. Try again."),
     )
 }

@@ -257,7 +257,7 @@ fn guarded(answer: &mut HttpResponseBuilder) -> &mut HttpResponseBuilder {
         .insert_header(("x-frame-options", "DENY"))
 }
 
-/// A static file; if requested by its content hash, it may be cached for ever.
+/// A static file; if requested by its content hash, it may be cached forever.
 fn file(asset: &Asset, query: &str) -> HttpResponse {
     let kept = if asset.is_as_named(query) {
         "public, max-age=31536000, immutable"

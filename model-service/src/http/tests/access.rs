@@ -142,7 +142,7 @@ fn routes(of: &str) -> impl Iterator<Item = (&'static str, String, &'static str)
 }
 
 #[test]
-fn somebody_has_said_what_each_route_needs() {
+fn every_route_declares_what_it_needs() {
     for (route, _, method) in routes("x") {
         if method == "HEAD" {
             continue;

@@ -77,7 +77,7 @@ async fn every_view_is_whole_strict_and_kept_nowhere() {
         ("/domains/nowhere.example", 404, "Unknown domain"),
         ("/domains/%00", 400, "Status 400"),
         ("/activity", 200, "box-7"),
-        ("/keys", 200, "ask again"),
+        ("/keys", 200, "try again"),
     ] {
         let answer = look(&bench, uri).await;
         let body = text(&answer);

@@ -17,8 +17,8 @@ const ROUTING_HEADERS: [&str; 2] = ["CC", "BCC"];
 /// Longest detail, in characters.
 const MAX_DETAIL: usize = 2_000;
 
-/// The dead letter of a message: its body and properties, without its expiration (it must stay),
-/// its user (it is ours now), and the copies it asked for.
+/// The dead letter for a message: its body and properties, without its expiration (it must stay), its user (the dead
+/// letter is ours), and the copies it asked for.
 pub(super) fn letter(names: &Names, raw: &Raw, reason: &str, detail: &str) -> Outgoing {
     let own = &raw.properties;
     let mut headers = FieldTable::default();

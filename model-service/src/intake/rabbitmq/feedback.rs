@@ -37,7 +37,7 @@ pub(crate) trait TakeFeedback: Send + Sync + 'static {
     async fn take(&self, routing_key: &str, bodies: Vec<Bytes>) -> Result<(), String>;
 }
 
-/// Reads the queue for the life of the process. `publisher` sends messages to its end.
+/// Reads the queue for the life of the process. `publisher` moves messages to the end of the queue.
 pub(crate) async fn read_feedback(
     connector: Connector,
     publisher: Publisher,
@@ -163,7 +163,7 @@ async fn take(
     Ok((key, Vec::new()))
 }
 
-/// Puts a message to the end of the queue, or gives it back where the broker does not take it.
+/// Moves a message to the end of the queue, or gives it back if the broker does not accept it.
 async fn move_back(
     channel: &Channel,
     publisher: &Publisher,
@@ -185,7 +185,7 @@ async fn move_back(
     match publisher.publish(copy).await.await {
         Ok(()) => acknowledge(channel, message.tag).await,
         Err(fault) => {
-            tracing::debug!(%fault, "feedback not put to the end of its queue");
+            tracing::debug!(%fault, "feedback not moved to the end of its queue");
             let options = BasicNackOptions {
                 requeue: true,
                 ..BasicNackOptions::default()

@@ -473,8 +473,8 @@ fn tag_of(options: &RabbitIntakeOptions, kind: &str) -> String {
     format!("{queue} {} {kind}", process_name())
 }
 
-/// Replaces the consumer that reads one message at a time, and still holds one, by one that reads
-/// ahead. [`kindred_domain::intake::care`] explains why this keeps the order.
+/// Replaces the consumer that reads one message at a time, and still holds one, by one that reads ahead.
+/// [`kindred_domain::intake::poison`] explains why this keeps the order.
 async fn read_ahead(
     link: &mut Link,
     options: &RabbitIntakeOptions,
@@ -515,8 +515,8 @@ fn redeliveries(message: &Message) -> u32 {
 }
 
 /// Parses the event of a message. Events that change settings or models, record a change, or remove the domain, are
-/// recognised by the message's type. Only Kindred sends them: they name its user, which the broker
-/// lets no other user do.
+/// recognised by the message's type. Only Kindred sends them: they name its user, and the broker lets no other user do
+/// that.
 fn parse(raw: &Raw, limits: &Limits, own_user: &ShortString) -> Result<Event, Refusal> {
     let kind = raw.properties.kind().as_ref().map(ShortString::as_str);
     let Some(kind @ (CONFIGURED | MODELLED | RECORDED | REMOVED)) = kind else {
@@ -524,7 +524,8 @@ fn parse(raw: &Raw, limits: &Limits, own_user: &ShortString) -> Result<Event, Re
     };
     if raw.properties.user_id().as_ref() != Some(own_user) {
         let detail = format!(
-            "a message of type {kind} is taken from the user of the model services alone: use Kindred's HTTP interface"
+            "messages of type {kind} are accepted only from the model services' own user: use \
+            Kindred's HTTP interface"
         );
         return Err(Refusal::new(Reason::UnknownType, Some("type"), detail));
     }
@@ -553,7 +554,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_about_a_domain_is_taken_from_our_own_user_alone() {
+    fn events_about_a_domain_are_accepted_from_our_own_user_only() {
         let ours = ShortString::from("kindred");
         let raw = |kind: &str, user: Option<&str>| {
             let properties = BasicProperties::default().with_type(kind.into());
@@ -584,7 +585,7 @@ mod tests {
                 assert_eq!(refusal.reason, Reason::UnknownType, "{kind} {user:?}");
             }
         }
-        // Events of items are anybody's who may publish.
+        // Anyone who may publish may send events of items.
         let refusal = read("item.created", None).unwrap_err();
         assert_eq!(refusal.reason, Reason::MissingField);
     }

@@ -1,8 +1,8 @@
-//! Whose messages are taken next: domains take turns, and none keeps the others from being read.
+//! Decides whose messages are handled next: domains take turns, and none keeps the others from being read.
 //!
-//! Of a domain one batch is taken at a time. What cannot be taken stays here for a pause that grows with each failure.
-//! The broker hands over only so many messages, so where one domain's fill half of them, those that waited for a moment
-//! make room ([`Turns::overdue`]).
+//! One batch per domain is handled at a time. Messages that cannot be handled now stay here for a pause that grows with
+//! each failure. The broker delivers only a limited number of messages, so when those that wait fill half of that
+//! number, the ones that have waited for a moment make room ([`Turns::overdue`]).
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
@@ -12,15 +12,15 @@ use kindred_shared::Backoff;
 
 /// Messages read and not settled.
 pub(super) const PREFETCH: u16 = 500;
-/// Messages that may be held for as long as it takes; the others leave room for those that can be taken.
+/// Messages that may be held for as long as it takes; the rest of the prefetch is for messages that can be handled.
 const HELD: usize = PREFETCH as usize / 2;
-/// Messages of a domain that are taken together.
+/// Messages of a domain that are handled together.
 const TOGETHER: usize = 100;
-/// For how long a message waits before it makes room.
+/// How long a message waits before it makes room.
 const HOLD: Duration = Duration::from_millis(500);
-/// After what pauses messages are tried again that could not be taken.
+/// Pauses after which messages that could not be handled are tried again.
 const PAUSE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
-/// For how long failures of a domain are remembered of which no message is here.
+/// How long the failures of a domain without messages here are remembered.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// Messages that wait, by their routing key.
@@ -31,7 +31,7 @@ pub(super) struct Turns<M> {
 struct Domain<M> {
     /// Messages, and when they came.
     waiting: VecDeque<(Instant, M)>,
-    /// Messages that are being taken.
+    /// Messages that are being handled.
     taken: usize,
     pause: Backoff,
     /// When it is tried next.
@@ -77,7 +77,7 @@ impl<M> Turns<M> {
         self.domains.insert(key.to_owned(), domain);
     }
 
-    /// Batches that are to be taken now. Each must be [`done`](Self::done) before there is another of its domain.
+    /// Batches to handle now. Each must be [`done`](Self::done) before there is another one of its domain.
     pub(super) fn ready(&mut self, now: Instant) -> Vec<(String, Vec<M>)> {
         self.domains.retain(|_, domain| !domain.is_forgotten(now));
         let ready = self.domains.iter_mut();
@@ -91,7 +91,7 @@ impl<M> Turns<M> {
         batches.collect()
     }
 
-    /// A batch was taken; `failed`: all of it that was not.
+    /// A batch was handled, except for the messages in `failed`.
     pub(super) fn done(&mut self, key: &str, failed: Vec<M>, now: Instant) {
         let Some(domain) = self.domains.get_mut(key) else {
             return;
@@ -110,8 +110,8 @@ impl<M> Turns<M> {
         }
     }
 
-    /// Messages that make room: of those that wait too long for their turn, as many as are held beyond half of what the
-    /// broker hands over; first those of whichever domain has most.
+    /// Messages that make room: of those that have waited too long for their turn, as many as are held beyond half of
+    /// what the broker delivers, beginning with the domain that has most.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<(String, M)> {
         let held = self.domains.values();
         let held: usize = held.map(|domain| domain.taken + domain.waiting.len()).sum();

@@ -92,7 +92,7 @@ pub(crate) async fn agreed(
 }
 
 /// Whether any instance is alive.
-pub(crate) async fn is_anybody_there(
+pub(crate) async fn is_any_service_running(
     session: &Session,
     keyspace: &Keyspace,
 ) -> Result<bool, Trouble> {
@@ -126,10 +126,10 @@ pub(super) async fn agree(
 ) -> Result<Vec<Difference>, Trouble> {
     let found = agreed(session, keyspace).await?;
     let differences = ours.differences(&found);
-    if !differences.is_empty() && is_anybody_there(session, keyspace).await? {
+    if !differences.is_empty() && is_any_service_running(session, keyspace).await? {
         // A killed instance counts as alive for a while.
         sleep(LASTING).await;
-        if is_anybody_there(session, keyspace).await? {
+        if is_any_service_running(session, keyspace).await? {
             return Ok(differences);
         }
     }

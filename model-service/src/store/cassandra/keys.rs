@@ -103,9 +103,8 @@ impl KeyTable {
         }
     }
 
-    /// Whether a conditional write was applied. If its outcome was lost, it is sent again, and
-    /// counts as applied if its condition no longer holds: nobody else writes that row, since names
-    /// are random and removed once.
+    /// Whether a conditional write was applied. If its outcome was lost, it is sent again, and counts as applied if its
+    /// condition no longer holds: no one else writes that row, since names are random and removed only once.
     async fn conditional(
         &self,
         statement: &PreparedStatement,

@@ -36,7 +36,7 @@ impl CassandraStore {
     ) -> Result<Reading, StoreError> {
         if self.quorum.is_worth_asking() {
             match self.reading_from(Copies::Quorum, domain, id).await {
-                // Damaged rows do not get better with fewer replicas.
+                // Asking fewer replicas does not help against damaged rows.
                 Err(trouble @ (Trouble::Row(..) | Trouble::Answer(_))) => {
                     return Err(trouble.of_read());
                 }

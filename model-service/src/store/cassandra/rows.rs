@@ -344,8 +344,8 @@ fn there<T>(column: &str, value: Option<T>) -> Result<T, String> {
     value.ok_or_else(|| format!("it has no {column}"))
 }
 
-/// A row of `domains` and its number of buckets. Any column except the name may be null if
-/// something else wrote the row.
+/// A row of `domains` and its number of buckets. Any column except the name may be null if something other than Kindred
+/// wrote the row.
 pub(super) type StoredDomain<'a> = (
     &'a str,
     Option<&'a str>,

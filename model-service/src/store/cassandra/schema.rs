@@ -361,7 +361,7 @@ pub async fn migrate(
             }
         }
         if dropped {
-            // Somebody may have stored lists meanwhile, in the table that was dropped.
+            // Lists may have been stored meanwhile, in the table that was dropped.
             lists::mark_all_dirty(session, keyspace).await?;
         }
         let done = keyspace.fill(

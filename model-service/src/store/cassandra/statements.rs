@@ -12,10 +12,9 @@ use super::schema::Keyspace;
 
 /// Rows per page of reads that the database pages.
 const PAGE_ROWS: i32 = 1_000;
-/// Longest wait for one statement about a lease: if a node hangs, another one is asked while the
-/// lease lasts. Longer than the 2 s after which a coordinator gives up by itself
-/// (`write_request_timeout`): nodes that have just started answer nearly as late, and an answer that
-/// is not waited for keeps no lease.
+/// Longest wait for one statement about a lease: if a node hangs, another one is asked while the lease lasts. Longer
+/// than the 2 s after which a coordinator gives up by itself (`write_request_timeout`): nodes that have just started
+/// take nearly that long to answer, and an answer that comes too late keeps no lease.
 const LEASE_TIMEOUT: Duration = Duration::from_millis(2_400);
 
 macro_rules! statements {

@@ -389,7 +389,7 @@ async fn commits_again(store: &EmbeddedStore, seq: u32, writes: Vec<Write>) {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_said_and_got_over() {
+async fn a_full_disk_is_reported_and_survived() {
     let dir = TempDir::new().unwrap();
     let d = domain("d");
     let (store, faults) = faulty(dir.path());
@@ -488,7 +488,7 @@ fn damaged_values() -> Vec<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_row_fail_nobody_and_are_written_anew() {
+async fn invalid_rows_fail_no_reads_and_can_be_rewritten() {
     let (bad, good) = (domain("bad"), domain("good"));
     for damage in damaged_values() {
         let dir = TempDir::new().unwrap();

@@ -71,7 +71,7 @@ impl AmqpError {
         self.is_soft(&AMQPSoftError::PRECONDITIONFAILED)
     }
 
-    /// What the broker said, without the request and without a remedy.
+    /// The broker's own message, without the request and without a remedy.
     pub fn broker_words(&self) -> String {
         match self {
             Self::Late { .. } => self.to_string(),

@@ -1,4 +1,4 @@
-//! Changes the number of partitions: makes queues and bindings anew, and asks the broker which domain goes to which
+//! Changes the number of partitions: recreates queues and bindings, and asks the broker which domain goes to which
 //! partition.
 //!
 //! Meanwhile `kindred.items` has no binding, so the broker returns events to publishers that set `mandatory`. Nothing
@@ -41,7 +41,7 @@ pub enum RepartitionError {
     #[error(transparent)]
     Amqp(#[from] AmqpError),
     /// Events arrived although no publisher may run.
-    #[error("events wait in {queue}, which is to be made anew: no publisher may run meanwhile")]
+    #[error("events are waiting in {queue}, which must be recreated: stop all publishers first")]
     Events {
         /// Their queue.
         queue: String,

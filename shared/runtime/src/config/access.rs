@@ -1,4 +1,4 @@
-//! Configuration of keys: who may ask, and with which key.
+//! Configuration of keys: who may send requests, and which key this program sends.
 
 use std::path::{Path, PathBuf};
 
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_said_or_in_a_file() {
+    fn a_secret_is_given_directly_or_in_a_file() {
         let directory = tempfile::TempDir::new().unwrap();
         let file = directory.path().join("secret");
         std::fs::write(&file, "  a secret of some length\n").unwrap();

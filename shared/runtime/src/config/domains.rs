@@ -10,7 +10,7 @@ section! {
     /// Partitions, windows, registration, sleep and memory of domains.
     struct Domains;
 
-    /// How long a domain's upserts are collected before they are worked on together.
+    /// How long a domain's upserts are collected before they are processed together.
     window: Duration = "250ms" {
         roles: DECIDING,
         expects: "a duration of 1ms to 1m, such as 250ms",

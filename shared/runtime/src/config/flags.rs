@@ -37,7 +37,7 @@ pub fn augment(command: Command, wanted: impl Fn(&Key) -> bool) -> Command {
         .value_parser(value_parser!(PathBuf))
         .help_heading(HEADING)
         .help(format!(
-            "Configuration file [default: {FILE_NAME} if it is there] [env: {FILE_VARIABLE}]"
+            "Configuration file [default: {FILE_NAME} if it exists] [env: {FILE_VARIABLE}]"
         ));
     let wanted = keys().filter(|key| wanted(key));
     wanted.fold(command.arg(file), |command, key| {

@@ -21,8 +21,8 @@ section! {
         show: SocketAddr::to_string,
     }
 
-    /// Address and port on which other instances reach this one's HTTP; empty: as in listen, with
-    /// the host's name where listen takes every address.
+    /// Address and port at which other instances reach this one's HTTP; empty: as in listen, with the host's name if
+    /// listen is an unspecified address.
     advertise: Option<String> = "" {
         roles: &[ModelService],
         expects: "a host and a port, such as kindred-1.internal:8080, or nothing",
@@ -30,8 +30,8 @@ section! {
         show: |address| address.clone().unwrap_or_default(),
     }
 
-    /// Names and addresses, without ports, under which this service may be asked (the header Host), separated by
-    /// commas; empty: any, but on a loopback address only localhost, loopback addresses and that of advertise.
+    /// Host names and addresses, without ports, that requests may name (the Host header), separated by commas; empty:
+    /// any, but on a loopback address only localhost, loopback addresses and the host of advertise.
     hosts: Vec<String> = "" {
         roles: &[Standalone, ModelService],
         expects: "names or addresses separated by commas, such as kindred.example,10.0.0.7, or nothing",
@@ -56,7 +56,7 @@ section! {
         show: usize::to_string,
     }
 
-    /// Connections that may be open at once from one address; from one network of 64 bits in IPv6.
+    /// Connections that may be open at once from one address; in IPv6, from one /64 network.
     connections_per_address: usize = "256" {
         roles: SERVING,
         expects: "a whole number of 1 to 1000000",
@@ -64,7 +64,7 @@ section! {
         show: usize::to_string,
     }
 
-    /// Connections that may be open at once on which one key was used last.
+    /// Connections that may be open at once per key; a connection counts for the key that was last used on it.
     connections_per_key: usize = "256" {
         roles: SERVING,
         expects: "a whole number of 1 to 1000000",
@@ -72,7 +72,7 @@ section! {
         show: usize::to_string,
     }
 
-    /// Requests that may be under way at once with one key.
+    /// Requests that may be in progress at once per key.
     requests_per_key: usize = "256" {
         roles: SERVING,
         expects: "a whole number of 1 to 1000000",

@@ -1,4 +1,4 @@
-//! Secrets. They are displayed so that one can tell what they refer to, without revealing them.
+//! Secrets. They are displayed in a form that shows what they refer to without revealing them.
 
 use std::fmt;
 

@@ -76,7 +76,7 @@ pub(super) trait Section: Sized {
 
 /// The rules between the keys of a section, beyond what each key checks of its own value.
 pub(super) trait Validate: Section {
-    /// Returns [`ConfigError`], naming the key, for the first value that does not go with another.
+    /// Returns [`ConfigError`], naming the key, for the first value that is inconsistent with another.
     fn validate(&self, _: &Origins) -> Result<(), ConfigError> {
         Ok(())
     }

@@ -362,7 +362,7 @@ fn secrets_are_nowhere_to_be_seen() {
 }
 
 #[test]
-fn every_key_means_something_to_somebody_and_listen_nothing_to_the_worker() {
+fn every_key_has_a_role_and_listen_does_not_apply_to_the_worker() {
     for key in keys() {
         assert!(!key.roles.is_empty(), "{}", key.name);
         let both = ["threads", "kernel", "vectors"].contains(&key.name);

@@ -1,4 +1,4 @@
-//! What is said, by hand and in simulated experiments.
+//! The results, compared with figures worked out by hand and in simulated experiments.
 
 #![allow(clippy::unwrap_used)] // a test may panic
 

@@ -632,7 +632,7 @@ fn habits_of_a_domain_that_was_left_dirty_are_stored_again() {
     }
 }
 
-/// Otherwise it would be requested for ever.
+/// Otherwise it would be requested forever.
 #[test]
 fn what_the_store_does_not_have_is_not_asked_for_again() {
     let mut driver = Driver::opened(habits(1));

@@ -144,7 +144,7 @@ fn login(facts: &BrokerFacts) -> Option<Finding> {
         Err(NoEntry::Away(words)) => Some(Finding::problem(
             check,
             format!("{place}: {words}"),
-            "look into the broker's log",
+            "see the broker's log",
         )),
     }
 }
@@ -186,14 +186,17 @@ fn permissions(inside: &Inside, part: Part) -> Finding {
         return Finding::problem(
             check,
             format!("this user lacks what {who} needs: {refused}"),
-            "set its permissions as deploy/rabbitmq/README.md says",
+            "set its permissions as described in deploy/rabbitmq/README.md",
         );
     }
     if !untold.is_empty() {
-        let found = format!("it is unknown whether this user may: {untold}");
+        let found = format!("it is unknown whether this user has these permissions: {untold}");
         return Finding::unknown(check, found, "compare them with deploy/rabbitmq/README.md");
     }
-    Finding::ok(check, format!("this user may do all that {who} needs"))
+    Finding::ok(
+        check,
+        format!("this user has all permissions that {who} needs"),
+    )
 }
 
 /// Whether this part of the topology matters to a program.
@@ -372,14 +375,14 @@ fn bindings(management: &Management, inside: &Inside, partitions: u16) -> Option
         Finding::problem(
             check,
             format!("kindred.items is also bound to {}", others.join(", ")),
-            "it belongs to another number of partitions: unbind it, or events pile up there",
+            "it belongs to another number of partitions: unbind it, or events will pile up there",
         )
     } else {
         Finding::ok(check, format!("kindred.items is bound to {wanted}"))
     })
 }
 
-/// Who consumes from which queue, and what lies in queues without consumers.
+/// Who consumes from which queue, and how much is in queues without consumers.
 fn traffic(inside: &Inside, part: Part) -> Vec<Finding> {
     let Ok(all) = &inside.topology else {
         return Vec::new();
@@ -440,7 +443,7 @@ fn traffic(inside: &Inside, part: Part) -> Vec<Finding> {
         } else {
             Finding::warning(
                 check,
-                format!("{events} refused events lie in kindred.items.dead"),
+                format!("{events} refused events are in kindred.items.dead"),
                 "their headers x-kindred-reason and x-kindred-detail say why; docs/OPERATIONS.md \
                  says how to send them again",
             )
@@ -453,7 +456,7 @@ fn traffic(inside: &Inside, part: Part) -> Vec<Finding> {
         } else {
             Finding::warning(
                 check,
-                format!("{jobs} jobs that killed their workers lie in kindred.jobs.dead"),
+                format!("{jobs} jobs that killed their workers are in kindred.jobs.dead"),
                 "docs/OPERATIONS.md says what happened to their items; keep them for a bug report",
             )
         });

@@ -165,7 +165,7 @@ fn reachable(inside: &Inside, place: &str) -> Finding {
         Ok(version) => version,
         Err(words) => {
             let found = format!("{place} accepts this role but answers no query: {words}");
-            return Finding::problem(check, found, "look into the database's log");
+            return Finding::problem(check, found, "see the database's log");
         }
     };
     let found = format!("{name} {version} at {place}");
@@ -270,7 +270,7 @@ fn replication(inside: &Inside, config: &Config) -> Finding {
     } else if up < nodes {
         Finding::warning(check, found, "start the nodes that are down")
     } else if copies == 2 {
-        let remedy = "with two copies no node may be down: use three";
+        let remedy = "with two copies, no node may be down: use three";
         Finding::warning(check, found, remedy)
     } else {
         Finding::ok(check, found)
