@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use chrono::Utc;
 use compute_worker::models::Models;
 use compute_worker::word_vectors::Vectors;
-use kindred_runtime::amqp::{Connector, Names, Publisher, RECONNECT, declare, wait_out};
+use kindred_runtime::amqp::{
+    Connector, LogRetention, Names, Publisher, RECONNECT, declare, wait_out,
+};
 use kindred_runtime::cql_blocks::CqlBlocks;
 use kindred_runtime::host::host_name;
 use kindred_shared::event::Limits;
@@ -118,7 +120,7 @@ impl Clustered {
         guard(&door, &store).await?;
         door.readiness.set_ready("database");
         let names = Names::default();
-        declare_topology(&connector, &names, config.domains.partitions).await?;
+        declare_topology(&connector, &names, config).await?;
         let me = Instance {
             owner: boot_id(),
             address: config.http.advertised(door.address, &host_name()),
@@ -174,7 +176,7 @@ fn refused(error: impl ToString) -> StartError {
     StartError::Refused(error.to_string())
 }
 
-async fn open_store(
+pub(crate) async fn open_store(
     config: &Config,
     models: Vec<ModelInputs>,
 ) -> Result<Arc<CassandraStore>, StartError> {
@@ -305,12 +307,16 @@ fn edges(
 async fn declare_topology(
     connector: &Connector,
     names: &Names,
-    partitions: u16,
+    config: &Config,
 ) -> Result<(), StartError> {
+    let log = config.event_log.log_retention.map(|age| LogRetention {
+        age,
+        bytes: config.event_log.log_size as u64,
+    });
     let mut backoff = RECONNECT;
     loop {
         let connection = connector.connect_patiently("topology").await;
-        let declared = declare(&connection, names, partitions).await;
+        let declared = declare(&connection, names, config.domains.partitions, log).await;
         kindred_runtime::amqp::close(&connection).await;
         match declared {
             Ok(()) => return Ok(()),

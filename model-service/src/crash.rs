@@ -45,7 +45,13 @@ pub const REMOVAL_POINTS: &[&str] = &[
 /// Points that a domain passes when an entry of its log is copied from the row of its settings.
 pub const LOG_POINTS: &[&str] = &["before-log", "after-log"];
 
-/// Passes a point of [`POINTS`], [`LOADING_POINTS`], [`REMOVAL_POINTS`] or [`LOG_POINTS`].
+/// Points that an append to the log of events passes: half of it is written; all of it, but not synced.
+pub const EVENT_LOG_POINTS: &[&str] = &["event-log-torn", "event-log-written"];
+
+/// Points that a replay passes: `before-replayed-event` once per event that it applies.
+pub const REPLAY_POINTS: &[&str] = &["before-replayed-event"];
+
+/// Passes a point of one of these lists.
 #[cfg(debug_assertions)]
 pub fn point(name: &'static str) {
     use std::sync::LazyLock;
@@ -56,7 +62,14 @@ pub fn point(name: &'static str) {
         let (name, times) = asked.split_once(':').unwrap_or((&asked, "1"));
         Some((name.to_owned(), AtomicI64::new(times.parse().ok()?)))
     });
-    let lists = [POINTS, LOADING_POINTS, REMOVAL_POINTS, LOG_POINTS];
+    let lists = [
+        POINTS,
+        LOADING_POINTS,
+        REMOVAL_POINTS,
+        LOG_POINTS,
+        EVENT_LOG_POINTS,
+        REPLAY_POINTS,
+    ];
     let is_listed = lists.iter().any(|points| points.contains(&name));
     debug_assert!(is_listed, "{name} is not listed");
     if let Some((asked, left)) = &*ASKED

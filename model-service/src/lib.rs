@@ -9,6 +9,8 @@ pub mod client;
 pub mod clustered;
 pub mod crash;
 pub mod dispatch;
+mod event_log;
+mod filling;
 pub mod http;
 pub mod intake;
 mod keys;

@@ -17,6 +17,7 @@ use crate::actors::partition::OpenIntake;
 use crate::actors::scans::Scans;
 use crate::config::Config;
 use crate::dispatch::embedded::EmbeddedJobs;
+use crate::event_log::{EventLog, LogError, Retention};
 use crate::http::Readiness;
 use crate::intake::embedded::{EmbeddedIntake, EmbeddedPublisher, NoWatchers};
 use crate::keys;
@@ -58,6 +59,9 @@ pub enum StartError {
     /// The store could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The log of events could not be opened.
+    #[error("{0}")]
+    EventLog(String),
     /// Word vectors are invalid.
     #[error(transparent)]
     Vectors(#[from] VectorsError),
@@ -109,38 +113,20 @@ impl Standalone {
         let access = Access::configured(config)?;
         let door = Door::open(&config.http, opening, access)?;
         let readiness = Arc::clone(&door.readiness);
-        let texts = &config.texts;
-        let preprocessors = Preprocessors::new(&texts.languages, &texts.default_language)?;
-        let models = Models::new(Arc::new(Vectors::configured(&texts.vectors)?));
+        let models = Models::new(Arc::new(Vectors::configured(&config.texts.vectors)?));
         let store = open_store(config, &models)?;
         let keys = Arc::clone(&store) as Arc<dyn KeyStore>;
         door.guard(Arc::clone(&keys)).await?;
         keys::listen(&config.store.data_dir, keys, Arc::clone(&door.keys));
-        let worker = start_worker(config, models)?;
-        let kernel = worker.kernel().to_string();
-        door.metrics.set_build_info(&kernel);
-
-        let pool = Arc::clone(worker.pool());
-        let comparer = Comparer::new(worker.kernel(), config.compute.threads)
-            .map_err(|error| StartError::Threads(error.to_string()))?;
-        let metrics = Arc::clone(&door.metrics);
-        let scans = Scans::new(worker.kernel(), config.compute.threads, metrics)
-            .map_err(|error| StartError::Threads(error.to_string()))?;
-        let of_queries = worker.on(Arc::clone(scans.pool()));
         let me = Instance {
             owner: format!("standalone-{}", std::process::id()),
             address: door.address.to_string(),
         };
-        let role = Role {
-            me,
-            edges: edges(&store, worker, &door.metrics)?,
-            sizes: SIZES,
-            preprocessors: Arc::new(preprocessors),
-            pool,
-            comparer,
-            scans,
-            extract: Arc::new(move |job| of_queries.perform(job)),
-        };
+        let stores = (
+            Arc::clone(&store) as Arc<dyn Store>,
+            Arc::clone(&store) as Arc<dyn ExperimentStore>,
+        );
+        let role = role(config, me, stores, models, &door.metrics)?;
         let service = Service::start(config, door, role);
         let owned = tokio::time::timeout(OWN_DEADLINE, service.hosted.until(PARTITION)).await;
         owned.map_err(|_| StartError::Owned)?;
@@ -158,13 +144,25 @@ impl Standalone {
     }
 }
 
-/// The configured store, for these models.
-fn open_store(config: &Config, models: &Models) -> Result<Arc<EmbeddedStore>, OpenError> {
+/// The configured store, for these models, and its log of events if one is kept.
+fn open_store(config: &Config, models: &Models) -> Result<Arc<EmbeddedStore>, StartError> {
     let identity = Identity {
         models: models.inputs(),
         partitions: config.domains.partitions,
     };
-    EmbeddedStore::open(&config.store.data_dir, &identity)
+    let data_dir = &config.store.data_dir;
+    let store = EmbeddedStore::open(data_dir, &identity)?;
+    if let Some(age) = config.event_log.log_retention {
+        let retention = Retention {
+            age,
+            bytes: config.event_log.log_size as u64,
+        };
+        // After the store, whose lock is the log's, too.
+        let log = EventLog::open(data_dir, retention);
+        store.log_events(log.map_err(|error: LogError| StartError::EventLog(error.to_string()))?);
+        info!(retention = %humantime::format_duration(age), "events are logged");
+    }
+    Ok(store)
 }
 
 fn compute_threads(config: &Config) -> Result<rayon::ThreadPool, StartError> {
@@ -184,9 +182,43 @@ fn start_worker(config: &Config, models: Models) -> Result<Worker, StartError> {
     Ok(worker)
 }
 
-/// The embedded implementations of the edges.
+/// A store, as those who use it know it.
+pub(crate) type Stores = (Arc<dyn Store>, Arc<dyn ExperimentStore>);
+
+/// What a process does that has everything in itself, but for its store: it extracts and compares, and takes only its
+/// own events.
+pub(crate) fn role(
+    config: &Config,
+    me: Instance,
+    stores: Stores,
+    models: Models,
+    metrics: &Arc<Metrics>,
+) -> Result<Role, StartError> {
+    let texts = &config.texts;
+    let preprocessors = Preprocessors::new(&texts.languages, &texts.default_language)?;
+    let worker = start_worker(config, models)?;
+    metrics.set_build_info(&worker.kernel().to_string());
+    let pool = Arc::clone(worker.pool());
+    let comparer = Comparer::new(worker.kernel(), config.compute.threads)
+        .map_err(|error| StartError::Threads(error.to_string()))?;
+    let scans = Scans::new(worker.kernel(), config.compute.threads, Arc::clone(metrics));
+    let scans = scans.map_err(|error| StartError::Threads(error.to_string()))?;
+    let of_queries = worker.on(Arc::clone(scans.pool()));
+    Ok(Role {
+        me,
+        edges: edges(stores, worker, metrics)?,
+        sizes: SIZES,
+        preprocessors: Arc::new(preprocessors),
+        pool,
+        comparer,
+        scans,
+        extract: Arc::new(move |job| of_queries.perform(job)),
+    })
+}
+
+/// The embedded implementations of the edges, with this store.
 fn edges(
-    store: &Arc<EmbeddedStore>,
+    (store, experiments): Stores,
     worker: Worker,
     metrics: &Metrics,
 ) -> Result<Edges, StartError> {
@@ -197,8 +229,8 @@ fn edges(
     let (publisher, intake) = EmbeddedIntake::new(INTAKE_BYTES);
     observe(metrics, &publisher);
     Ok(Edges {
-        store: Arc::clone(store) as Arc<dyn Store>,
-        experiments: Arc::clone(store) as Arc<dyn ExperimentStore>,
+        store,
+        experiments,
         jobs,
         intake: Arc::new(OneIntake(Mutex::new(Some(intake)))),
         publish: publisher as Arc<dyn Publish>,

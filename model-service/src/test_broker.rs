@@ -30,7 +30,7 @@ impl Scope {
             connector: Connector::new(&url, "kindred test").unwrap(),
         };
         let connection = scope.connector.connect("topology").await.unwrap();
-        declare(&connection, &scope.names, 1).await.unwrap();
+        declare(&connection, &scope.names, 1, None).await.unwrap();
         close(&connection).await;
         scope
     }

@@ -87,7 +87,12 @@ fn replace(stage: &mut Stage<'_>, cluster: &Cluster) {
 #[test]
 fn operations_on_a_cluster_work_as_documented() {
     let cluster = Cluster::new();
-    let service = cluster.service(&How::default());
+    let service = cluster.service(&How {
+        // Where commands expect it.
+        port: Some(cluster.place().port()),
+        more: vec![("KINDRED_LOG_RETENTION", "30days".to_owned())],
+        ..How::default()
+    });
     let worker = cluster.worker();
     let manual = document("docs/OPERATIONS.md");
     let mut stage = Stage::new(cluster.place());

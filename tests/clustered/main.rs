@@ -47,6 +47,7 @@ mod publisher;
 mod queries;
 mod quotas;
 mod repartition;
+mod replay;
 mod services;
 mod settings;
 mod stopped_worker;

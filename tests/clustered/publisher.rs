@@ -77,6 +77,22 @@ pub(crate) fn publish_events<'a>(url: &str, events: impl IntoIterator<Item = &'a
     publish(url, &messages, &AtomicUsize::new(0));
 }
 
+/// Publishes one message of a type as this user, which the broker verifies; returns when it is confirmed.
+#[track_caller]
+pub(crate) fn publish_typed(url: &str, kind: &str, message: &Message) {
+    let user = url.trim_start_matches("amqp://").split(':').next();
+    let properties = BasicProperties::default()
+        .with_delivery_mode(2)
+        .with_type(kind.into())
+        .with_user_id(user.unwrap_or_default().into());
+    wait(async {
+        let publisher = Publisher::connect(EXCHANGE, url).await?;
+        let confirm = publisher.send_with(message, properties).await?;
+        accepted(confirm).await
+    })
+    .expect("a confirm");
+}
+
 async fn publish_rest(
     exchange: &'static str,
     url: &str,
@@ -152,21 +168,28 @@ impl Publisher {
     }
 
     async fn send(&self, message: &Message) -> Result<PublisherConfirm, String> {
+        let properties = BasicProperties::default()
+            .with_delivery_mode(2)
+            .with_content_type("application/json".into());
+        self.send_with(message, properties).await
+    }
+
+    async fn send_with(
+        &self,
+        message: &Message,
+        properties: BasicProperties,
+    ) -> Result<PublisherConfirm, String> {
         let key = ShortString::try_new(message.key.as_str()).map_err(|error| error.to_string())?;
-        in_time(
-            self.channel.basic_publish(
-                self.exchange.into(),
-                key,
-                BasicPublishOptions {
-                    mandatory: true,
-                    ..BasicPublishOptions::default()
-                },
-                &message.body,
-                BasicProperties::default()
-                    .with_delivery_mode(2)
-                    .with_content_type("application/json".into()),
-            ),
-        )
+        in_time(self.channel.basic_publish(
+            self.exchange.into(),
+            key,
+            BasicPublishOptions {
+                mandatory: true,
+                ..BasicPublishOptions::default()
+            },
+            &message.body,
+            properties,
+        ))
         .await
     }
 }

@@ -114,11 +114,20 @@ fn follow(document: &Document) -> String {
     let starts_its_own = blocks
         .iter()
         .any(|block| block.text.contains("kindred standalone"));
-    let service = (!starts_its_own).then(|| Kindred::start(&place, &Start::default()));
+    // What is replayed is kept.
+    let keeping = Start {
+        flags: ["--log-retention", "30days"].map(str::to_owned).to_vec(),
+        ..Start::default()
+    };
+    let service = (!starts_its_own).then(|| Kindred::start(&place, &keeping));
     let mut stage = Stage::new(&place);
     set(&stage);
     if service.is_some() {
         let data_dir = place.data_dir().display().to_string();
+        stage.replace(
+            "--from-dir ./kindred-data",
+            &format!("--from-dir {data_dir}"),
+        );
         stage.variable("KINDRED_DATA_DIR", data_dir);
     }
     // While a standalone has the port.

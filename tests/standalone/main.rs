@@ -42,6 +42,7 @@ mod ports;
 mod queries;
 mod related_posts;
 mod removal;
+mod replay;
 mod scheduled;
 mod settings;
 mod sites;

@@ -32,7 +32,7 @@ const CQLSH: &str = "needs cqlsh; its statement is run by the tests of a cluster
 const DATA_SETS: &str = "fetches data sets, and takes an hour";
 
 /// Blocks that do not run beside a standalone: the document, and a line of the block.
-pub(crate) const ELSEWHERE: [(&str, &str, Runs); 21] = [
+pub(crate) const ELSEWHERE: [(&str, &str, Runs); 25] = [
     (
         "CONTRIBUTING.md",
         "tests/faults/run deletions",
@@ -66,7 +66,23 @@ pub(crate) const ELSEWHERE: [(&str, &str, Runs); 21] = [
     ("docs/OPERATIONS.md", "cqlsh", Nowhere(CQLSH)),
     ("docs/OPERATIONS.md", "kindred.items.dead/get", Clustered),
     ("docs/OPERATIONS.md", "send_dead_again.py", Clustered),
-    ("docs/OPERATIONS.md", "rabbitmqctl", Nowhere(BROKER_SHELL)),
+    (
+        "docs/OPERATIONS.md",
+        "kindred-events",
+        Nowhere(BROKER_SHELL),
+    ),
+    ("docs/OPERATIONS.md", "kindred-log", Nowhere(BROKER_SHELL)),
+    (
+        "docs/OPERATIONS.md",
+        "kindred replay --from start --domain news.example\n",
+        Clustered,
+    ),
+    ("docs/OPERATIONS.md", "--undelete", Clustered),
+    (
+        "docs/OPERATIONS.md",
+        "--into kindred_new",
+        Nowhere("makes a keyspace, which its role may not; tests/clustered/replay.rs does"),
+    ),
     ("docs/OPERATIONS.md", "kindred agreement", Clustered),
     ("docs/QUALITY.md", "--bin kindred", Nowhere(DATA_SETS)),
     ("docs/QUALITY.md", "--terms", Nowhere(DATA_SETS)),

@@ -14,7 +14,7 @@ pub enum Exit {
     Failed = 1,
     /// 2: the command line or the configuration is invalid; nothing was started.
     Usage = 2,
-    /// 3: finished, but some lines were rejected (`import`, `publish`).
+    /// 3: finished, but some lines or events were rejected (`import`, `publish`, `replay`).
     SomeRejected = 3,
     /// 4: no such domain or item.
     NotFound = 4,
@@ -34,7 +34,7 @@ Exit codes:
   0  done
   1  failed
   2  invalid command line or configuration
-  3  finished, but some lines were rejected (import, publish)
+  3  finished, but some lines or events were rejected (import, publish, replay)
   4  no such domain or item (similar, status)
   5  the server cannot be reached";
 

@@ -30,6 +30,7 @@ mod output;
 mod partitions;
 mod publish;
 mod repair;
+mod replay;
 mod retry;
 mod schema;
 mod show_config;
@@ -83,6 +84,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Import(import::ImportArgs),
     Publish(publish::PublishArgs),
+    Replay(Box<replay::ReplayArgs>),
     Similar(Box<similar::SimilarArgs>),
     Status(status::StatusArgs),
     Repair(repair::RepairArgs),
@@ -168,6 +170,7 @@ impl Command {
             Self::Doctor(args) => &args.flags.0,
             Self::Import(args) => &args.flags.0,
             Self::Publish(args) => &args.flags.0,
+            Self::Replay(args) => &args.flags.0,
             Self::Similar(args) => &args.flags.0,
             Self::Status(args) => &args.flags.0,
             Self::Repair(args) => &args.flags.0,
@@ -263,6 +266,7 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
     match command {
         Command::Import(args) => import::run(&args, &config, json, out),
         Command::Publish(args) => publish::run(&args, &config, json, out),
+        Command::Replay(args) => replay::run(&args, &config, json, out),
         Command::Similar(args) => similar::run(&args, &config, json, out),
         Command::Status(args) => status::run(&args, &config, json, out),
         Command::Repair(args) => repair::run(&args, &config, json, out),
@@ -376,6 +380,7 @@ mod tests {
                 "doctor",
                 "import",
                 "publish",
+                "replay",
                 "similar",
                 "status",
                 "repair",

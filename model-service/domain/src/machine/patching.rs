@@ -12,6 +12,7 @@ use super::Domain;
 use crate::effect::{Effect, Ticket};
 use crate::intake::{DeliveryTag, Failure, Outcome};
 use crate::material::{Material, upsert_of};
+use crate::slot::Slot;
 use crate::time::Now;
 
 impl Domain {
@@ -116,6 +117,16 @@ impl Domain {
         Ok(Some(upsert_of(&self.tenure.domain, material)))
     }
 
+    /// Whether a patch is older than the end of its item: like every older event, it has no effect, and it is not
+    /// refused, which would make a dead letter of it if it comes again.
+    fn is_past(&self, slot: Slot, patch: &Patch) -> bool {
+        let item = self.catalogue.item(slot);
+        !item.live
+            && patch
+                .version
+                .is_some_and(|version| Some(version) < item.version)
+    }
+
     /// Processes a patch; returns the item after it.
     fn patch(
         &mut self,
@@ -125,6 +136,10 @@ impl Domain {
         before: Option<Upsert>,
     ) -> Option<Upsert> {
         let slot = self.catalogue.known(&patch.id);
+        if let Some(slot) = slot.filter(|slot| self.is_past(*slot, patch)) {
+            self.accept(now, tag, slot, patch.version, None);
+            return None;
+        }
         let slot = slot.filter(|slot| self.catalogue.item(*slot).live);
         let (Some(slot), Some(mut item)) = (slot, before) else {
             let detail = "there is no such item to patch: send the whole item";

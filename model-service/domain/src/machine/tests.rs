@@ -4,6 +4,7 @@
 mod anew;
 mod lengths;
 mod logging;
+mod patches;
 mod quotas;
 mod vectors;
 

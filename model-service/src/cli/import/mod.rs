@@ -29,7 +29,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use kindred_shared::DomainName;
 use serde::Serialize;
 
-pub(crate) use batch::BATCH_LINES;
+pub(crate) use batch::{BATCH_LINES, Batches, ImportBatch, LineOrigin};
 pub(crate) use ended::Ended;
 pub(crate) use input::{Input, Wanted};
 pub(crate) use known::Known;
@@ -37,13 +37,11 @@ pub(crate) use line::{Defaults, Unreadable};
 pub(crate) use progress::Progress;
 pub(crate) use reading::{Found, Position, read};
 pub(crate) use rejects::{Reject, Rejects, beside};
-pub(crate) use send::SENDERS;
+pub(crate) use send::{SENDERS, Sender, Settled, Watch};
 pub(crate) use source::Source;
 pub(crate) use split::Records;
 
-use self::batch::{Batches, ImportBatch, LineOrigin};
 use self::input::Site;
-use self::send::{Sender, Settled, Watch};
 use self::site::{Made, shown};
 use super::client::{Client, Server};
 use super::exit::{CommandError, Exit, Outcome};

@@ -294,7 +294,7 @@ async fn only_jobs_that_killed_workers_are_kept_even_on_an_older_topology() {
     as_before(&channel, &names).await;
     // As an upgraded service does, and another one when it starts.
     for _ in 0..2 {
-        declare(&connection, &names, 1).await.unwrap();
+        declare(&connection, &names, 1, None).await.unwrap();
     }
     // A running service's reply queue is bound again with its next connection.
     let upgraded = RabbitJobsOptions {

@@ -27,16 +27,18 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::DateTime;
+use futures_util::future::join;
 use kindred_shared::{DomainName, ItemId, ModelInputs, ModelName};
 use redb::{ReadTransaction, ReadableTable};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use crate::event_log::{EventLog, Lines};
 use crate::store::damage::{self, Damage};
 use crate::store::{OpenError, sound};
 use encoding::{
@@ -97,6 +99,8 @@ pub struct EmbeddedStore {
     /// Until when each instance counts as alive. Only this process can be one, so it need not be
     /// durable.
     instances: Mutex<BTreeMap<String, Instant>>,
+    /// Where events are logged, if they are.
+    event_log: OnceLock<EventLog>,
     /// Locked until the store is closed; a store in memory has none.
     _lock: Option<File>,
 }
@@ -191,6 +195,7 @@ impl EmbeddedStore {
             readers: Arc::new(Semaphore::new(READERS)),
             damage: Arc::default(),
             instances: Mutex::default(),
+            event_log: OnceLock::new(),
             _lock: lock,
         }))
     }
@@ -202,7 +207,28 @@ impl EmbeddedStore {
 
     /// Why the last write failed, until one succeeds.
     pub fn trouble(&self) -> Option<String> {
-        self.shared.trouble()
+        let logged = || self.event_log.get().and_then(EventLog::trouble);
+        self.shared.trouble().or_else(logged)
+    }
+
+    /// From now on, events are logged: a commit is confirmed once both the store and the log have it.
+    pub(crate) fn log_events(&self, log: EventLog) {
+        if self.event_log.set(log).is_err() {
+            tracing::error!("store.has_an_event_log");
+        }
+    }
+
+    /// Logs what a commit means as events.
+    async fn log_lines(&self, lines: Option<Lines>) -> Result<(), StoreError> {
+        let (Some(log), Some(lines)) = (self.event_log.get(), lines) else {
+            return Ok(());
+        };
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let logged = log.append(lines).await;
+        // The store may have it.
+        logged.map_err(|error| StoreError::Unknown(error.to_string()))
     }
 
     /// Time spent in commits.
@@ -494,19 +520,19 @@ impl Store for EmbeddedStore {
     ) -> Result<(), StoreError> {
         let domain = batch.domain.clone();
         let mended = self.damage.mended_by(&domain, &batch.writes);
-        let committed = self
-            .ask(|answer| Command::Commit {
-                partition,
-                epoch,
-                stamp,
-                batch,
-                answer,
-            })
-            .await;
+        let lines = self.event_log.get().map(|log| log.lines_of(&batch));
+        let committing = self.ask(|answer| Command::Commit {
+            partition,
+            epoch,
+            stamp,
+            batch,
+            answer,
+        });
+        let (committed, logged) = join(committing, self.log_lines(lines)).await;
         if committed.is_ok() {
             self.damage.mended(&domain, &mended);
         }
-        committed
+        committed.and(logged)
     }
 
     async fn domains(&self) -> Result<Vec<DomainRow>, StoreError> {

@@ -24,6 +24,6 @@ pub use publisher::{
     CONFIRM_DEADLINE, Confirmed, Outgoing, PublishFault, Publisher, event_message, event_properties,
 };
 pub use topology::{
-    ITEMS_SETTLE, Names, QueueCounts, TopologyError, consumers, declare, declare_replies,
-    definitions, exists, queue_counts,
+    ITEMS_SETTLE, LogRetention, Names, QueueCounts, TopologyError, consumers, declare,
+    declare_replies, definitions, exists, queue_counts,
 };

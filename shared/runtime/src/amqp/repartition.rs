@@ -21,8 +21,8 @@ use super::connection::{AmqpError, REQUEST_DEADLINE, within};
 use super::properties::header_text;
 use super::short::short;
 use super::topology::{
-    Names, TopologyError, bind_partitions, declare_queues, exists, items_last, queue_counts,
-    unbind_items, unbind_partition,
+    Names, TopologyError, bind_log, bind_partitions, declare_queues, exists, has_log, items_last,
+    queue_counts, unbind_items, unbind_log, unbind_partition,
 };
 
 /// Probes whose confirmations are awaited together.
@@ -88,6 +88,9 @@ pub async fn rebind(
 ) -> Result<(), RepartitionError> {
     let channel = within("opening", REQUEST_DEADLINE, connection.create_channel()).await?;
     let had_several = exists(connection, &names.partitions()).await?;
+    if has_log(connection, names).await? {
+        unbind_log(&channel, names).await?;
+    }
     unbind_items(&channel, names, had_several).await?;
     // A previous attempt may have left probes. Anything else is an event routed by the old number.
     for number in 0..before.max(partitions) {
@@ -120,6 +123,9 @@ pub async fn finish(
 ) -> Result<(), RepartitionError> {
     let channel = within("opening", REQUEST_DEADLINE, connection.create_channel()).await?;
     items_last(&channel, names, partitions).await?;
+    if has_log(connection, names).await? {
+        bind_log(&channel, names).await?;
+    }
     for number in partitions..before {
         let queue = names.partition(number);
         match queue_counts(connection, queue.clone()).await? {

@@ -134,9 +134,37 @@ impl Names {
         self.name("feedback.in")
     }
 
-    /// Reserved name for a stream of all events; nothing is declared.
+    /// The stream of all events, if they are kept.
     pub fn log(&self) -> ShortString {
         self.name("log")
+    }
+}
+
+/// How long, and up to what size, the stream of all events keeps them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogRetention {
+    /// Older events are dropped.
+    pub age: Duration,
+    /// Beyond this many bytes, the oldest events are dropped.
+    pub bytes: u64,
+}
+
+/// The stream is dropped in segments: of this part of its size, so that little more than its size is kept.
+const SEGMENTS: u64 = 16;
+/// Sizes of a segment, in bytes; the largest is RabbitMQ's default.
+const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=500_000_000;
+
+impl LogRetention {
+    /// The arguments of the stream.
+    fn arguments(self) -> Vec<Argument> {
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let segment = (self.bytes / SEGMENTS).clamp(*SEGMENT_BYTES.start(), *SEGMENT_BYTES.end());
+        vec![
+            Argument::Word("x-queue-type", "stream"),
+            Argument::Text("x-max-age", format!("{}s", self.age.as_secs().max(1))),
+            Argument::Number("x-max-length-bytes", number(self.bytes)),
+            Argument::Number("x-stream-max-segment-size-bytes", number(segment)),
+        ]
     }
 }
 
@@ -341,8 +369,8 @@ pub async fn queue_counts(
     }
 }
 
-/// Declares everything that does not exist yet, `kindred.items` last. Existing objects must have the same arguments.
-/// Any number of programs may do this at once.
+/// Declares everything that does not exist yet, `kindred.items` last. Existing objects must have the same arguments,
+/// except for the stream of events, which stays as it is. Any number of programs may do this at once.
 ///
 /// # Errors
 /// [`TopologyError`] if the broker is unreachable, lacks a plugin, forbids it, or has something else under one of the
@@ -351,6 +379,7 @@ pub async fn declare(
     connection: &Connection,
     names: &Names,
     partitions: u16,
+    log: Option<LogRetention>,
 ) -> Result<(), TopologyError> {
     let partitions = partitions.max(1);
     let fresh = !exists(connection, &names.items()).await?;
@@ -366,13 +395,72 @@ pub async fn declare(
     if partitions > 1 {
         bind_partitions(&channel, names, partitions).await?;
     }
+    if let Some(retention) = log {
+        declare_log(connection, names, retention).await?;
+    }
     if fresh {
         tokio::time::sleep(ITEMS_SETTLE).await;
     }
     feedback_last(&channel, names).await?;
     items_last(&channel, names, partitions).await?;
+    if log.is_some() {
+        bind_log(&channel, names).await?;
+    }
     within("closing", REQUEST_DEADLINE, channel.close(200, "OK".into())).await?;
     Ok(())
+}
+
+/// Declares the stream of events. One that exists stays as it is, whatever it keeps: declaring it anew would lose it.
+async fn declare_log(
+    connection: &Connection,
+    names: &Names,
+    retention: LogRetention,
+) -> Result<(), AmqpError> {
+    // Other arguments close the channel.
+    let channel = within("opening", REQUEST_DEADLINE, connection.create_channel()).await?;
+    let arguments = Argument::table(&retention.arguments());
+    let declaring = channel.queue_declare(names.log(), QueueDeclareOptions::durable(), arguments);
+    match within(
+        "declaring the stream of events",
+        REQUEST_DEADLINE,
+        declaring,
+    )
+    .await
+    {
+        Ok(_) => within("closing", REQUEST_DEADLINE, channel.close(200, "OK".into())).await,
+        Err(error) if error.is_other() => {
+            tracing::warn!(
+                queue = %names.log(),
+                found = error.broker_words(),
+                "the stream of events keeps them for another time or size than configured; a \
+                policy can lower both, and docs/OPERATIONS.md says how to raise them"
+            );
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the stream of events exists.
+pub(super) async fn has_log(connection: &Connection, names: &Names) -> Result<bool, AmqpError> {
+    Ok(queue_counts(connection, names.log()).await?.is_some())
+}
+
+/// From now on, keeps every event. Bound after the partitions: an event that only the stream gets would be confirmed
+/// and never processed.
+pub(super) async fn bind_log(channel: &Channel, names: &Names) -> Result<(), AmqpError> {
+    bind_queue(channel, &names.log(), &names.items(), "#".into()).await
+}
+
+/// Unbinds the stream of events, before the partitions are unbound. See [`bind_log`].
+pub(super) async fn unbind_log(channel: &Channel, names: &Names) -> Result<(), AmqpError> {
+    let unbinding = channel.queue_unbind(
+        names.log(),
+        names.items(),
+        "#".into(),
+        FieldTable::default(),
+    );
+    within("unbinding a queue", REQUEST_DEADLINE, unbinding).await
 }
 
 /// Declares the durable queues.

@@ -15,6 +15,7 @@ mod compute;
 mod database;
 mod domains;
 mod error;
+mod event_log;
 mod events;
 mod flags;
 mod http;
@@ -40,6 +41,7 @@ pub use compute::Compute;
 pub use database::Database;
 pub use domains::Domains;
 pub use error::ConfigError;
+pub use event_log::EventLog;
 pub use events::Events;
 pub use flags::{Flags, augment, read};
 pub use http::Http;
@@ -108,6 +110,7 @@ sections! {
     lease: Lease,
     texts: Texts,
     events: Events,
+    event_log: EventLog,
     compute: Compute,
     logging: Logging,
 }
