@@ -56,7 +56,8 @@ fn replay(cluster: &Cluster, more: &[&str]) -> Command {
 fn ended(mut command: Command, code: i32) -> (Value, String) {
     let output = command.stderr(Stdio::piped()).output().expect("it starts");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{said}");
+    let status = output.status;
+    assert_eq!(status.code(), Some(code), "{status}: {said}");
     (
         serde_json::from_slice(&output.stdout).unwrap_or_default(),
         said,
