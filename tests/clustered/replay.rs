@@ -347,6 +347,13 @@ fn the_stream_is_bound_again_when_the_number_of_partitions_changes() {
         }
     });
     service.process.stop();
+    // The broker's counts follow with a delay.
+    wait_for("no event waits", QUIET, || {
+        match cluster.broker.ready(EVENTS) {
+            Some(0) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
     let mut set = kindred(cluster.directory());
     cluster.database_environment(&mut set, cluster.database.admin());
     set.env("KINDRED_AMQP_URL", cluster.broker.service_url());
