@@ -56,7 +56,8 @@ fn replay(cluster: &Cluster, more: &[&str]) -> Command {
 fn ended(mut command: Command, code: i32) -> (Value, String) {
     let output = command.stderr(Stdio::piped()).output().expect("it starts");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{said}");
+    let status = output.status;
+    assert_eq!(status.code(), Some(code), "{status}: {said}");
     (
         serde_json::from_slice(&output.stdout).unwrap_or_default(),
         said,
@@ -346,6 +347,13 @@ fn the_stream_is_bound_again_when_the_number_of_partitions_changes() {
         }
     });
     service.process.stop();
+    // The broker's counts follow with a delay.
+    wait_for("no event waits", QUIET, || {
+        match cluster.broker.ready(EVENTS) {
+            Some(0) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
     let mut set = kindred(cluster.directory());
     cluster.database_environment(&mut set, cluster.database.admin());
     set.env("KINDRED_AMQP_URL", cluster.broker.service_url());

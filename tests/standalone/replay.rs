@@ -57,7 +57,8 @@ fn replay(place: &Place, more: &[&str]) -> Command {
 fn ended(mut command: Command, code: i32) -> (Value, String) {
     let output = command.stderr(Stdio::piped()).output().expect("it starts");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{said}");
+    let status = output.status;
+    assert_eq!(status.code(), Some(code), "{status}: {said}");
     (told(&output), said)
 }
 
@@ -200,7 +201,7 @@ fn a_log_makes_the_same_items_and_lists_in_another_directory_however_often() {
     assert_eq!(item_of("i000")["url"], patched["url"]);
     assert_eq!(item_of("i000")["version"], patched["version"]);
     let settings = again.client().get(&domain("across.test")).json();
-    assert_eq!(settings["settings"]["max_items"], 3, "{settings}");
+    assert_eq!(settings["max_items"], 3, "{settings}");
     let of_german = again.client().similar("across.test", "de", 1).unwrap();
     assert_eq!(of_german[0].id.as_str(), "en");
     again.stop();

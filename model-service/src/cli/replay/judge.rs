@@ -144,7 +144,7 @@ impl Judge {
         };
         let limits = |configure: &&Configure| {
             let has = |name: &&str| configure.settings.contains_key(*name);
-            QUOTAS.iter().any(|name| has(name))
+            QUOTAS.iter().any(has)
         };
         let newest = newest.values().filter(limits);
         let newest = newest.filter(|configure| self.begun.contains(&configure.domain));

@@ -68,7 +68,7 @@ impl Record {
         Self {
             place,
             domain: DomainName::new(message.key).ok(),
-            said: of_message(message, limits).unwrap_or_else(|refusal| unreadable(refusal)),
+            said: of_message(message, limits).unwrap_or_else(unreadable),
         }
     }
 

@@ -25,7 +25,7 @@ pub(super) type Records = mpsc::Receiver<Result<Record, CommandError>>;
 #[derive(Debug)]
 pub(super) enum Log {
     /// The broker's stream.
-    Stream(StreamLog),
+    Stream(Box<StreamLog>),
     /// The data directory of a standalone.
     Folder(PathBuf, Limits),
 }
@@ -46,7 +46,8 @@ impl Log {
         }
         let connector = config.broker.connector(PROGRAM);
         let connector = connector.map_err(|error| CommandError::usage(error.to_string()))?;
-        Ok(Self::Stream(StreamLog::new(connector, limits, timeout)))
+        let stream = StreamLog::new(connector, limits, timeout);
+        Ok(Self::Stream(Box::new(stream)))
     }
 
     /// Its name for people, and to recognise it.

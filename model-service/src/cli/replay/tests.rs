@@ -287,7 +287,7 @@ fn settings_that_were_stored_come_first_and_quotas_last() {
     };
     let plan = plan_of(records(), false);
     let mut judge = Judge::new(&plan, None, 0);
-    judge.settings = SettingsRule::First(plan.settings.clone());
+    judge.settings = SettingsRule::First(plan.settings);
     let [first, second] = records();
     let Step::Apply(event) = judge.judge(first) else {
         panic!("it is applied");
