@@ -80,7 +80,7 @@ pub(crate) const ELSEWHERE: [(&str, &str, Runs); 25] = [
     ("docs/OPERATIONS.md", "--undelete", Clustered),
     (
         "docs/OPERATIONS.md",
-        "--into kindred_new",
+        "--into kindred2",
         Nowhere("makes a keyspace, which its role may not; tests/clustered/replay.rs does"),
     ),
     ("docs/OPERATIONS.md", "kindred agreement", Clustered),
