@@ -202,7 +202,7 @@ mod tests {
         );
         assert_eq!(
             (feature.trimmed(), feature.padded(1)),
-            (feature.clone(), feature.clone())
+            (feature.clone(), feature)
         );
         let sparse = Feature::new(vec![], vec![3], vec![1.0]).expect("a feature");
         assert_eq!(

@@ -255,7 +255,7 @@ fn die_while_logging(point: &str, passing: usize) {
             .collect();
         match service.client().try_batch(of, &lines.join("\n")) {
             Ok(answer) if answer.status == 200 => {
-                acknowledged.extend(chunk.iter().filter(|event| event.domain == *of))
+                acknowledged.extend(chunk.iter().filter(|event| event.domain == *of));
             }
             Ok(_) | Err(_) => {
                 unacknowledged = Some((of.clone(), lines.join("\n")));
