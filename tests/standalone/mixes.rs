@@ -122,7 +122,11 @@ fn lists_by_a_mix_are_those_of_the_weighted_sum() {
                     "{id} {other}: {score}, not {expected}"
                 );
                 if let Some(found) = found {
-                    assert_eq!(Some(f64::from(found.score)), mix, "{id} {other}");
+                    assert_eq!(
+                        Some(found.score),
+                        mix.map(|score| score as f32),
+                        "{id} {other}"
+                    );
                 }
                 above += usize::from(score > 0.0);
             }
@@ -226,7 +230,7 @@ fn lists_by_a_mix_are_those_of_the_weighted_sum() {
 }
 
 /// When events are sent again to a program that was not killed.
-const AGAIN: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_secs(3);
 
 /// Lists by item: neighbours and the bits of their scores.
 type Lists = BTreeMap<String, Vec<(String, u32)>>;

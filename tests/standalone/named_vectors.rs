@@ -383,25 +383,32 @@ fn what_is_no_model_of_vectors_is_refused() {
 
     // What is sent badly names its place.
     let nine: BTreeMap<String, Value> = (0..9).map(|n| (format!("v{n}"), json!([1]))).collect();
-    for (vectors, kind, field) in [
-        (json!(nine), "too-large", "vectors"),
+    for (vectors, status, kind, field) in [
+        (json!(nine), 413, "too-large", "vectors"),
         (
             json!({"clip": [1, "x"]}),
+            422,
             "invalid-vector",
             "vectors.clip[1]",
         ),
         (
             json!({"clip": vec![1; 4_097]}),
+            422,
             "invalid-vector",
             "vectors.clip",
         ),
-        (json!({"clip": [0, 0]}), "invalid-vector", "vectors.clip"),
-        (json!({"c.l": [1]}), "invalid-vector", "vectors.c.l"),
+        (
+            json!({"clip": [0, 0]}),
+            422,
+            "invalid-vector",
+            "vectors.clip",
+        ),
+        (json!({"c.l": [1]}), 422, "invalid-vector", "vectors.c.l"),
     ] {
         let body = json!({"title": "t", "vectors": vectors}).to_string();
         let refused = client
             .put(&path::item(DOMAIN, "b"), &body)
-            .with_status(422)
+            .with_status(status)
             .json();
         assert_eq!(refused["type"], format!("/problems/{kind}"), "{refused}");
         assert_eq!(refused["field"], field, "{refused}");
