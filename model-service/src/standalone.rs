@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use compute_worker::models::Models;
-use compute_worker::word_vectors::{Vectors, VectorsError};
+use compute_worker::models::{Models, ModelsError};
 use compute_worker::{Worker, pool};
 use tracing::info;
 
@@ -32,6 +31,7 @@ use kindred_domain::experiment::store::ExperimentStore;
 use kindred_domain::intake::{Failure, Intake, Publish};
 use kindred_domain::keys::KeyStore;
 use kindred_domain::store::{Partition, Store};
+use kindred_similarity::Kernel;
 
 /// The only partition of a standalone.
 const PARTITION: Partition = Partition(0);
@@ -58,9 +58,9 @@ pub enum StartError {
     /// The store could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// Word vectors are invalid.
+    /// Word vectors or encoders are invalid.
     #[error(transparent)]
-    Vectors(#[from] VectorsError),
+    Models(#[from] ModelsError),
     /// A language is unknown.
     #[error(transparent)]
     Language(#[from] UnknownLanguage),
@@ -111,7 +111,8 @@ impl Standalone {
         let readiness = Arc::clone(&door.readiness);
         let texts = &config.texts;
         let preprocessors = Preprocessors::new(&texts.languages, &texts.default_language)?;
-        let models = Models::new(Arc::new(Vectors::configured(&texts.vectors)?));
+        let models = Models::configured(texts, chosen_kernel(config)?)?;
+        let encoders = models.of_encoders();
         let store = open_store(config, &models)?;
         let keys = Arc::clone(&store) as Arc<dyn KeyStore>;
         door.guard(Arc::clone(&keys)).await?;
@@ -140,6 +141,7 @@ impl Standalone {
             comparer,
             scans,
             extract: Arc::new(move |job| of_queries.perform(job)),
+            encoders,
         };
         let service = Service::start(config, door, role);
         let owned = tokio::time::timeout(OWN_DEADLINE, service.hosted.until(PARTITION)).await;
@@ -171,14 +173,15 @@ fn compute_threads(config: &Config) -> Result<rayon::ThreadPool, StartError> {
     pool(config.compute.threads).map_err(|error| StartError::Threads(error.to_string()))
 }
 
+fn chosen_kernel(config: &Config) -> Result<Kernel, StartError> {
+    let chosen = config.compute.kernel.chosen();
+    chosen.map_err(|error| StartError::Kernel(error.to_string()))
+}
+
 /// The worker of this process.
 fn start_worker(config: &Config, models: Models) -> Result<Worker, StartError> {
     let pool = compute_threads(config)?;
-    let kernel = config
-        .compute
-        .kernel
-        .chosen()
-        .map_err(|error| StartError::Kernel(error.to_string()))?;
+    let kernel = chosen_kernel(config)?;
     let worker = Worker::new(models, kernel, Arc::new(pool));
     info!(%kernel, threads = worker.threads(), "compute worker");
     Ok(worker)

@@ -34,9 +34,13 @@ impl fmt::Display for ModelState {
 /// A request for a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ModelBody {
-    /// The way its features are made: `words-1` or `text-2`.
+    /// The way its features are made: `words-1` or `text-2`; by a sentence encoder if it is `onnx`.
     #[schema(example = "words-1")]
     pub kind: String,
+    /// Of kind `onnx`: the encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "minilm")]
+    pub encoder: Option<String>,
 }
 
 /// A model of a domain, and its state.
@@ -46,8 +50,16 @@ pub struct ModelAnswer {
     #[schema(value_type = String, example = "words-1")]
     pub name: ModelName,
     /// The way its features are made.
-    #[schema(value_type = String, example = "words-1")]
-    pub kind: ModelName,
+    #[schema(example = "words-1")]
+    pub kind: String,
+    /// Of kind `onnx`: the encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "minilm")]
+    pub encoder: Option<String>,
+    /// Of kind `onnx`: identifies the encoder's files. Features are only made by encoders with exactly these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "0f3c9e6d2b418a75")]
+    pub fingerprint: Option<String>,
     /// Its state.
     pub state: ModelState,
     /// The share of the domain's items that have a list by it: 0 to 1.

@@ -75,7 +75,9 @@ pub async fn extract(
         settings,
         Arc::clone(&habits),
     );
-    let most = PieceSize::default().on_threads(services.pool.current_num_threads());
+    let most = PieceSize::default()
+        .of_kind(model)
+        .on_threads(services.pool.current_num_threads());
     let (mut extraction, first) = Extraction::begin(making, rows, spaces, lengths, most);
     let mut steps = VecDeque::from([first]);
     let mut jobs = FuturesUnordered::new();
@@ -87,7 +89,8 @@ pub async fn extract(
                     steps.push_back(extraction.read(found));
                 }
                 Step::Prepare(asked, fallback) => {
-                    let prepared = prepare(services, &preprocessor, asked, &habits, fallback).await;
+                    let prepared =
+                        prepare(services, model, &preprocessor, asked, &habits, fallback).await;
                     steps.extend(extraction.prepared(prepared));
                 }
                 Step::Submit(piece, task, length) => {
@@ -143,15 +146,17 @@ async fn read(
 /// Turns texts into terms, on the pool.
 async fn prepare(
     services: &Services,
+    model: &ModelName,
     preprocessor: &Arc<Preprocessor>,
     asked: Vec<ExtractionRequest>,
     habits: &Arc<Habits>,
     fallback: Option<Fallback>,
 ) -> Vec<(ExtractionRequest, Prepared)> {
     let (preprocessor, habits) = (Arc::clone(preprocessor), Arc::clone(habits));
+    let model = model.clone();
     let one = move |asked: &ExtractionRequest| {
         let fallback = fallback.as_ref();
-        prepare_one(&preprocessor, &asked.material, &habits, fallback)
+        prepare_one(&model, &preprocessor, &asked.material, &habits, fallback)
     };
     match isolation::each(&services.pool, asked, LOOK, LOOKS, one).await {
         Ok(prepared) => {
@@ -171,6 +176,7 @@ async fn prepare(
 }
 
 fn prepare_one(
+    model: &ModelName,
     preprocessor: &Preprocessor,
     material: &Material,
     habits: &Habits,
@@ -187,7 +193,8 @@ fn prepare_one(
         language: fallback.and_then(|Fallback(language)| language.as_deref()),
         ..Usual::of(habits)
     };
-    let preprocessed = preprocessor.preprocess(
+    let preprocessed = preprocessor.preprocess_for(
+        model,
         row.title.as_deref(),
         content.text.as_deref(),
         row.language.as_deref(),

@@ -31,9 +31,12 @@ pub(crate) struct PutArgs {
     domain: String,
     /// The model's name
     name: String,
-    /// The model's kind [default: its name]
+    /// The model's kind [default: onnx with an encoder, else its name]
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
+    /// The encoder, for a model of kind onnx
+    #[arg(long, value_name = "ENCODER")]
+    encoder: Option<String>,
     #[command(flatten)]
     server: Server,
     #[command(flatten)]
@@ -88,7 +91,12 @@ pub(crate) fn list(args: &ListArgs, config: &Config, json: bool, out: &mut dyn W
 pub(crate) fn put(args: &PutArgs, config: &Config, json: bool, out: &mut dyn Write) -> Outcome {
     let client = args.server.client(config)?;
     let body = ModelBody {
-        kind: args.kind.as_ref().unwrap_or(&args.name).clone(),
+        kind: match (&args.kind, &args.encoder) {
+            (Some(kind), _) => kind.clone(),
+            (None, Some(_)) => "onnx".to_owned(),
+            (None, None) => args.name.clone(),
+        },
+        encoder: args.encoder.clone(),
     };
     let body =
         serde_json::to_vec(&body).map_err(|error| CommandError::failed(error.to_string()))?;
@@ -146,6 +154,7 @@ fn write_model(model: &ModelAnswer, out: &mut dyn Write) -> std::io::Result<()> 
         state,
         done,
         reason,
+        ..
     } = model;
     let reason = reason.as_deref().map(printable).unwrap_or_default();
     let line = format!(

@@ -30,6 +30,8 @@ use kindred_domain::status::{DomainStatus, LoadedState};
 
 /// Largest request body, in bytes.
 const MAX_BYTES: usize = 64 << 10;
+/// The kind of models whose features a sentence encoder makes, as it is asked for and shown.
+const ONNX: &str = "onnx";
 /// Smallest share left to do that is shown for a model that is being built.
 const LEFT: f64 = 0.01;
 
@@ -114,7 +116,7 @@ async fn put_one(
     asker: Asker,
 ) -> Result<HttpResponse, Error> {
     let OfModel { domain, name } = path.0;
-    let kind = kind(&body.read_whole(MAX_BYTES).await?)?;
+    let kind = kind(&body.read_whole(MAX_BYTES).await?, &writes.encoders)?;
     let stored = reads.store.settings(&domain).await?;
     let across = stored.and_then(|row| row.settings.across_languages);
     if !compares_languages(&kind) {
@@ -240,16 +242,25 @@ fn unexpected(became: &SettingsOutcome) -> Error {
     Error::new(ProblemKind::NotReady, detail)
 }
 
-/// The kind that a body names.
-fn kind(body: &[u8]) -> Result<ModelName, Error> {
+/// The kind that a body names; `encoders` are the kinds of the encoders that this instance has.
+fn kind(body: &[u8], encoders: &[ModelName]) -> Result<ModelName, Error> {
     let mut object = object(body)?;
-    only(&object, &["kind"])?;
+    only(&object, &["kind", "encoder"])?;
     let known = names_of_texts();
-    let names: Vec<&str> = known.iter().map(ModelName::as_str).collect();
+    let names = known.iter().map(ModelName::as_str);
+    let names: Vec<&str> = names.chain([ONNX]).collect();
     let Some(Value::String(kind)) = object.remove("kind") else {
         let detail = format!("kind is one of {}.", names.join(", "));
         return Err(invalid("kind", detail));
     };
+    let encoder = object.remove("encoder").filter(|value| !value.is_null());
+    if kind == ONNX {
+        return of_encoder(encoder.as_ref(), encoders);
+    }
+    if encoder.is_some() {
+        let detail = format!("Only models of kind {ONNX} have encoder; leave it out.");
+        return Err(invalid("encoder", detail));
+    }
     let found = known.iter().find(|known| known.as_str() == kind);
     found.cloned().ok_or_else(|| {
         let shown: String = kind.chars().take(100).collect();
@@ -259,6 +270,51 @@ fn kind(body: &[u8]) -> Result<ModelName, Error> {
             format!("Unknown kind of model {shown:?}; the nearest is {nearest}. Known: {known}.");
         invalid("kind", detail)
     })
+}
+
+/// The kind whose features the encoder of this name makes.
+fn of_encoder(encoder: Option<&Value>, encoders: &[ModelName]) -> Result<ModelName, Error> {
+    let names: Vec<&str> = encoders
+        .iter()
+        .filter_map(|kind| Some(kind.encoder()?.0))
+        .collect();
+    let known = match names.is_empty() {
+        true => "this instance has none; configure the key encoders".to_owned(),
+        false => format!("this instance has {}", names.join(", ")),
+    };
+    let Some(name) = encoder.and_then(Value::as_str) else {
+        let detail = format!("encoder names a sentence encoder: {known}.");
+        return Err(invalid("encoder", detail));
+    };
+    let is_it = |kind: &&ModelName| kind.encoder().is_some_and(|(own, _)| own == name);
+    let found = encoders.iter().find(is_it);
+    found.cloned().ok_or_else(|| {
+        let shown: String = name.chars().take(100).collect();
+        invalid("encoder", format!("Unknown encoder {shown:?}: {known}."))
+    })
+}
+
+/// A kind as it is shown.
+#[derive(Debug, PartialEq)]
+struct ShownKind {
+    name: String,
+    encoder: Option<String>,
+    fingerprint: Option<String>,
+}
+
+fn shown_kind(kind: &ModelName) -> ShownKind {
+    match kind.encoder() {
+        Some((encoder, fingerprint)) => ShownKind {
+            name: ONNX.to_owned(),
+            encoder: Some(encoder.to_owned()),
+            fingerprint: Some(fingerprint.to_owned()),
+        },
+        None => ShownKind {
+            name: kind.to_string(),
+            encoder: None,
+            fingerprint: None,
+        },
+    }
 }
 
 /// The stored models of a domain, and the kind of the served one.
@@ -288,9 +344,12 @@ async fn described_one(
 /// The domain's models as this process knows them.
 async fn described(reads: &Reads, domain: &DomainName) -> Result<Vec<ModelAnswer>, Error> {
     let (models, kind) = stored(reads, domain).await?;
+    let shown = shown_kind(&kind);
     let active = ModelAnswer {
         name: models.active(&kind).clone(),
-        kind: kind.clone(),
+        kind: shown.name,
+        encoder: shown.encoder,
+        fingerprint: shown.fingerprint,
         state: ModelState::Active,
         done: 1.0,
         reason: None,
@@ -309,9 +368,12 @@ async fn described(reads: &Reads, domain: &DomainName) -> Result<Vec<ModelAnswer
                 (ModelState::Building, done, reason)
             }
         };
+        let shown = shown_kind(&entry.kind);
         ModelAnswer {
             name: name.clone(),
-            kind: entry.kind.clone(),
+            kind: shown.name,
+            encoder: shown.encoder,
+            fingerprint: shown.fingerprint,
             state,
             done,
             reason,
@@ -341,8 +403,31 @@ mod tests {
 
     #[test]
     fn a_kind_is_known_or_the_nearest_is_named() {
+        let minilm = ModelName::of_encoder("minilm", 7).unwrap();
+        let encoders = [minilm.clone()];
+        let kind = |body: &[u8]| kind(body, &encoders);
         assert_eq!(kind(br#"{"kind":"words-1"}"#).unwrap().as_str(), "words-1");
+        assert_eq!(
+            kind(br#"{"kind":"onnx","encoder":"minilm"}"#).unwrap(),
+            minilm
+        );
+        let shown = shown_kind(&minilm);
+        assert_eq!(
+            (shown.name.as_str(), shown.encoder.as_deref()),
+            ("onnx", Some("minilm"))
+        );
+        assert_eq!(shown.fingerprint.as_deref(), Some("0000000000000007"));
+        let none = of_encoder(Some(&Value::from("minilm")), &[]).unwrap_err();
+        assert!(none.to_string().contains("has none"), "{none}");
         for (bad, words) in [
+            (r#"{"kind":"onnx"}"#, "this instance has minilm"),
+            (r#"{"kind":"onnx","encoder":7}"#, "this instance has minilm"),
+            (r#"{"kind":"onnx","encoder":"bert"}"#, "Unknown encoder"),
+            (
+                r#"{"kind":"text-2","encoder":"minilm"}"#,
+                "Only models of kind onnx",
+            ),
+            (r#"{"kind":"onnx-minilm-0000000000000007"}"#, "Unknown kind"),
             (r#"{"kind":"text-3"}"#, "nearest is text-2"),
             (r#"{"kind":"own"}"#, "Known: "),
             (r#"{"kind":7}"#, "kind is one of"),
