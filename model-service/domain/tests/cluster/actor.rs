@@ -154,7 +154,7 @@ impl Actor {
                     let stamp = tenure.stamp(context);
                     context.world.read(Reading::Sweep(address, ticket, stamp));
                 }
-                Effect::Load { ticket, model } => {
+                Effect::Load { ticket, model, .. } => {
                     let load = Load::new(address, ticket, model);
                     context.world.read(Reading::Load(load));
                 }

@@ -213,6 +213,7 @@ impl World {
             hidden: self.dice.one_in(10),
             version,
             vector: None,
+            vectors: BTreeMap::new(),
             attributes: BTreeMap::new(),
         }))
     }

@@ -590,7 +590,7 @@ impl World {
             features,
             ..
         } = *load;
-        let result = Ok(tables.load(&items, &features, &model));
+        let result = Ok(tables.load(&items, &features, (&model, None)));
         Ok(Message::Input(address, Input::Loaded { ticket, result }))
     }
 
