@@ -20,7 +20,7 @@ pub(crate) fn round(value: f32) -> f32 {
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     // ln 2 in two parts, of which the first has few bits, so that its multiples are exact.
-    const HIGH: f32 = 0.693_359_375;
+    const HIGH: f32 = 0.693_359_4;
     const LOW: f32 = -2.121_944_4e-4;
     /// Of the polynomial for (eʳ − 1 − r) / r² where |r| ≤ ln 2 / 2 (Cephes).
     const TERMS: [f32; 6] = [
@@ -29,7 +29,7 @@ pub(crate) fn exp(x: f32) -> f32 {
         8.333_452e-3,
         4.166_579_6e-2,
         1.666_666_5e-1,
-        5.000_000_1e-1,
+        0.5,
     ];
     let bounded = x.clamp(-87.0, 88.0);
     let shifted = bounded.mul_add(std::f32::consts::LOG2_E, ROUND);
@@ -63,7 +63,7 @@ pub(crate) fn erf(x: f32) -> f32 {
         1.061_405_4,
         -1.453_152,
         1.421_413_7,
-        -0.284_496_74,
+        -0.284_496_75,
         0.254_829_6,
     ];
     let size = x.abs();

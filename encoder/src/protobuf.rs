@@ -135,6 +135,7 @@ impl<'a> Value<'a> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
     use proptest::prelude::*;
 

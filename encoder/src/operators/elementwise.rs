@@ -149,6 +149,7 @@ fn chosen<T: Element>(condition: &Tensor, yes: &Tensor, no: &Tensor) -> Result<T
 }
 
 /// Converts values; numbers too large for their new type become its limit.
+#[allow(clippy::cast_lossless, clippy::unnecessary_cast)] // one macro for all types
 pub(super) fn cast(values: &Tensor, to: Type) -> Result<Tensor, Unfit> {
     macro_rules! to {
         ($type:ty) => {
