@@ -21,8 +21,8 @@ pub const PIECE_PAIRS: usize = PIECE.as_millis() as usize * PAIRS_PER_MS;
 /// Bytes of terms that a core parses and turns into features in a millisecond. In the same example, making features
 /// alone is several times as fast.
 pub const TERM_BYTES_PER_MS: usize = 25_000;
-/// Bytes of a text that a core encodes in a millisecond: about a token of a small sentence encoder
-/// (docs/BENCHMARKS.md).
+/// Bytes of a text that a core encodes in a millisecond: about a token of a small sentence encoder. An estimate on the
+/// safe side, not a measurement.
 pub const ENCODED_BYTES_PER_MS: usize = 4;
 /// Most bytes of a text that count. Encoders only read the first 512 tokens or fewer.
 const MOST_ENCODED_BYTES: usize = 2 << 10;
