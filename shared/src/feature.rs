@@ -89,6 +89,50 @@ impl Feature {
         self.is_zero() || (squares - 1.0).abs() <= LENGTH_TOLERANCE
     }
 
+    /// The same with a dense part of this length, which goes on with zeros; without a dense part, or with one that is
+    /// longer, it is unchanged. No score with another feature changes.
+    #[must_use]
+    pub fn padded(&self, length: usize) -> Self {
+        let dense = self.dense();
+        if dense.is_empty() || dense.len() >= length {
+            return self.clone();
+        }
+        let mut padded = Vec::with_capacity(length);
+        padded.extend_from_slice(dense);
+        padded.resize(length, 0.0);
+        self.with_dense(padded.into())
+    }
+
+    /// The same with a dense part of exactly this length, unless it has none: for scores with features that have no more
+    /// values. It may be shorter than 1.
+    #[must_use]
+    pub fn fitted(&self, length: usize) -> Self {
+        match self.dense().get(..length) {
+            Some(dense) => self.with_dense(dense.into()),
+            None => self.padded(length),
+        }
+    }
+
+    /// The same without the zeros at the end of its dense part.
+    #[must_use]
+    pub fn trimmed(&self) -> Self {
+        let dense = self.dense();
+        let end = dense.iter().rposition(|value| *value != 0.0);
+        let end = end.map_or(0, |last| last + 1);
+        if end == dense.len() {
+            return self.clone();
+        }
+        self.with_dense(dense[..end].into())
+    }
+
+    fn with_dense(&self, dense: Box<[f32]>) -> Self {
+        Self(Arc::new(Parts {
+            dense,
+            term_ids: self.0.term_ids.clone(),
+            term_weights: self.0.term_weights.clone(),
+        }))
+    }
+
     /// Bytes of its values.
     pub fn bytes(&self) -> usize {
         let Parts {
@@ -143,6 +187,28 @@ mod tests {
             Err(FeatureError::NotFinite)
         );
         assert!(Feature::new(vec![], vec![], vec![]).is_ok_and(|f| f.is_zero()));
+    }
+
+    #[test]
+    fn zeros_are_added_and_taken_off_at_the_end() {
+        let feature = Feature::new(vec![0.0, 0.6], vec![3], vec![0.8]).expect("a feature");
+        let padded = feature.padded(4);
+        assert_eq!(padded.dense(), [0.0, 0.6, 0.0, 0.0]);
+        assert_eq!(padded.term_ids(), [3]);
+        assert_eq!(padded.trimmed(), feature);
+        assert_eq!(
+            (padded.fitted(2), feature.fitted(4)),
+            (feature.clone(), padded)
+        );
+        assert_eq!(
+            (feature.trimmed(), feature.padded(1)),
+            (feature.clone(), feature.clone())
+        );
+        let sparse = Feature::new(vec![], vec![3], vec![1.0]).expect("a feature");
+        assert_eq!(
+            (sparse.padded(4), sparse.trimmed()),
+            (sparse.clone(), sparse)
+        );
     }
 
     #[test]

@@ -29,4 +29,4 @@ pub use feature::{Feature, FeatureError};
 pub use folding::Folding;
 pub use log_limiter::LogLimiter;
 pub use model::ModelInputs;
-pub use name::{DomainName, ItemId, ModelName, NameError, Space};
+pub use name::{DomainName, ItemId, ModelName, NameError, Space, VectorName};

@@ -20,6 +20,14 @@ pub const MAX_DOMAIN_BYTES: usize = 128;
 pub const MAX_ID_BYTES: usize = 256;
 /// Longest name of a model, in bytes.
 pub const MAX_MODEL_BYTES: usize = 64;
+/// Longest name of a vector, in bytes: it is part of the name of a kind of model ([`ModelName::of_vector`]).
+pub const MAX_VECTOR_NAME_BYTES: usize = MAX_MODEL_BYTES - VECTORS.len();
+/// Begins the name of a kind of model whose features are vectors that items bring with them; the vector's name follows.
+/// No other kind's name begins like this.
+const VECTORS: &str = "vectors-";
+/// Begins the name of a kind of model that mixes others; what it mixes follows, as a hash. No other kind's name begins
+/// like this.
+const MIX: &str = "mix-";
 
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +44,11 @@ pub enum NameError {
     /// A model outside `[a-z0-9-]{1,64}`.
     #[error("a model is 1 to {MAX_MODEL_BYTES} characters of a-z, 0-9 and '-'; got {0:?}")]
     Model(String),
+    /// A vector outside `[a-z0-9-]{1,56}`.
+    #[error(
+        "the name of a vector is 1 to {MAX_VECTOR_NAME_BYTES} characters of a-z, 0-9 and '-'; got {0:?}"
+    )]
+    Vector(String),
 }
 
 macro_rules! name {
@@ -92,6 +105,11 @@ name! {
 name! {
     /// A way to turn texts or vectors into features: `[a-z0-9-]{1,64}`. Cheap to clone.
     ModelName
+}
+
+name! {
+    /// The name of a vector that items bring with them: `[a-z0-9-]{1,56}`. Cheap to clone.
+    VectorName
 }
 
 name! {
@@ -156,6 +174,57 @@ impl ModelName {
             Err(NameError::Model(excerpt(name)))
         }
     }
+
+    /// The kind of model whose features are the vectors of this name.
+    pub fn of_vector(name: &VectorName) -> Self {
+        Self(format!("{VECTORS}{name}").into())
+    }
+
+    /// The name of the vectors that are this kind's features; `None`: its features are something else.
+    pub fn vector(&self) -> Option<VectorName> {
+        let name = self.0.strip_prefix(VECTORS)?;
+        VectorName::new(name).ok()
+    }
+
+    /// The kind of model that mixes others, as identified by this hash.
+    pub fn of_mix(hash: u64) -> Self {
+        Self(format!("{MIX}{hash:016x}").into())
+    }
+
+    /// Whether it is a kind of model that mixes others.
+    pub fn is_mix(&self) -> bool {
+        self.0.starts_with(MIX)
+    }
+
+    /// Whether it is a kind of model whose features depend on the domain alone: of vectors that items bring, or a mix.
+    pub fn is_of_domain(&self) -> bool {
+        self.vector().is_some() || self.is_mix()
+    }
+
+    /// Whether items that bring a vector of their own are compared by it, and only the others by their text.
+    pub fn prefers_own(&self) -> bool {
+        !self.is_of_domain()
+    }
+}
+
+impl VectorName {
+    /// The name of the vector that an event has as `vector`.
+    pub fn own() -> Self {
+        Self(OWN.into())
+    }
+
+    /// Checks and makes the name of a vector.
+    ///
+    /// # Errors
+    /// [`NameError::Vector`] outside `[a-z0-9-]{1,56}`.
+    pub fn new(name: &str) -> Result<Self, NameError> {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if (1..=MAX_VECTOR_NAME_BYTES).contains(&name.len()) && name.bytes().all(allowed) {
+            Ok(Self(name.into()))
+        } else {
+            Err(NameError::Vector(excerpt(name)))
+        }
+    }
 }
 
 impl Space {
@@ -174,9 +243,37 @@ impl Space {
         Self(format!("{OWN}/{length}").into())
     }
 
+    /// The space of the features of a kind whose features are vectors of this length. With length 0 it is that of items
+    /// without such a vector, which are compared with nothing.
+    pub fn of_vectors(kind: &ModelName, length: usize) -> Self {
+        Self(format!("{kind}/{length}").into())
+    }
+
     /// Whether it is a space of own vectors.
     pub fn is_own(&self) -> bool {
-        self.model() == ModelName::own()
+        self.model_name() == OWN
+    }
+
+    /// Whether its features are vectors that items bring with them: own ones, or those of a name.
+    pub fn is_of_vectors(&self) -> bool {
+        let model = self.model_name();
+        model == OWN || model.starts_with(VECTORS)
+    }
+
+    /// The space of the features of a mix in which no text takes part.
+    pub fn without_language(mix: &ModelName) -> Self {
+        Self::of_vectors(mix, 0)
+    }
+
+    /// Whether dense parts may be of several lengths: the shorter ones go on with zeros.
+    pub fn is_ragged(&self) -> bool {
+        self.model_name().starts_with(MIX)
+    }
+
+    /// The length of the vectors in a space of vectors.
+    pub fn vector_length(&self) -> Option<usize> {
+        let (_, length) = self.0.split_once('/').filter(|_| self.is_of_vectors())?;
+        length.parse().ok()
     }
 
     /// A space read back from storage.
@@ -196,9 +293,9 @@ impl Space {
 
     /// The language of a space of texts.
     pub fn language(&self) -> Option<&str> {
-        self.0
-            .split_once('/')
-            .and_then(|(model, rest)| (model != OWN).then_some(rest))
+        let (_, language) = self.0.split_once('/')?;
+        let is_length = language.bytes().all(|byte| byte.is_ascii_digit());
+        (!self.is_of_vectors() && !is_length).then_some(language)
     }
 }
 
@@ -223,6 +320,13 @@ impl<'de> Deserialize<'de> for ModelName {
     }
 }
 
+impl<'de> Deserialize<'de> for VectorName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::new(&text).map_err(serde::de::Error::custom)
+    }
+}
+
 impl<'de> Deserialize<'de> for Space {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Self::stored(&String::deserialize(deserializer)?))
@@ -235,6 +339,7 @@ fn excerpt(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
     use super::*;
 
@@ -296,5 +401,43 @@ mod tests {
         assert_eq!(english.language(), Some("en"));
         assert_eq!(Space::own(384).as_str(), "own/384");
         assert_eq!(Space::own(384).language(), None);
+        assert!(english.language().is_some() && !english.is_of_vectors());
+        assert_eq!(english.vector_length(), None);
+    }
+
+    #[test]
+    fn the_kind_of_a_mix_is_told_from_others() {
+        let mix = ModelName::of_mix(u64::MAX);
+        assert_eq!(ModelName::new(mix.as_str()), Ok(mix.clone()));
+        assert!(mix.is_mix() && mix.is_of_domain() && !mix.prefers_own());
+        let english = Space::of_texts(&mix, "en");
+        assert_eq!(english.language(), Some("en"));
+        assert!(english.is_ragged() && !english.is_of_vectors());
+        let without = Space::without_language(&mix);
+        assert_eq!((without.language(), without.vector_length()), (None, None));
+        assert!(without.is_ragged() && !Space::own(3).is_ragged());
+    }
+
+    #[test]
+    fn the_kind_of_a_vector_is_named_after_it() {
+        let clip = VectorName::new("clip").unwrap();
+        let kind = ModelName::of_vector(&clip);
+        assert_eq!(ModelName::new(kind.as_str()), Ok(kind.clone()));
+        assert_eq!(kind.vector(), Some(clip));
+        assert!(!kind.prefers_own());
+        let space = Space::of_vectors(&kind, 512);
+        assert_eq!(space.as_str(), "vectors-clip/512");
+        assert_eq!((space.model(), space.language()), (kind, None));
+        assert!(space.is_of_vectors() && !space.is_own());
+        assert_eq!(space.vector_length(), Some(512));
+        for other in ["text-2", "words-1", "own", "vectors", "vectors-"] {
+            assert_eq!(ModelName::new(other).unwrap().vector(), None, "{other}");
+        }
+        let longest = "x".repeat(MAX_VECTOR_NAME_BYTES);
+        let kind = ModelName::of_vector(&VectorName::new(&longest).unwrap());
+        assert_eq!(ModelName::new(kind.as_str()), Ok(kind));
+        for bad in ["", "Clip", "a.b", "a/b", &"x".repeat(57)] {
+            assert!(VectorName::new(bad).is_err(), "{bad:?} is no name");
+        }
     }
 }

@@ -400,6 +400,7 @@ fn item(
         attributes: BTreeMap::new(),
         rejected: None,
         content_hash: 0,
+        vector_hashes: BTreeMap::new(),
     }
 }
 

@@ -156,6 +156,73 @@ fn a_running_domain_is_measured_as_its_items_in_a_file_are() {
     assert!(words.contains("ready there: text-2, words-1"), "{words}");
 }
 
+#[test]
+fn named_vectors_and_mixes_are_measured() {
+    const DOMAIN: &str = "pictures.test";
+    let place = Place::beside_others();
+    let directory = place.directory();
+    let kindred = Kindred::start(&place, &Start::default());
+    let client = kindred.client();
+    let words = ["glacier", "harbour", "bread", "storm"];
+    let event = |n: usize| {
+        let angle = (n * 5 % 17) as f32 / 6.0;
+        let title = format!("The {} and the {}", words[n % 4], words[n / 4 % 4]);
+        let vectors = match n % 5 {
+            0 => json!({}),
+            _ => json!({"clip": [angle.cos(), angle.sin()]}),
+        };
+        json!({"type": "item.created", "domain": DOMAIN, "id": format!("i{n:02}"), "title": title,
+            "language": "en", "vectors": vectors})
+        .to_string()
+    };
+    let events: Vec<String> = (0..30).map(event).collect();
+    std::fs::write(directory.join("items.ndjson"), events.join("\n")).expect("a file");
+    let judged = (1..30)
+        .map(|n| json!({"a": format!("i{:02}", n - 1), "b": format!("i{n:02}"), "score": n % 5}));
+    let judged: Vec<String> = judged.map(|line| line.to_string()).collect();
+    std::fs::write(directory.join("judged.ndjson"), judged.join("\n")).expect("a file");
+    client.batch(DOMAIN, &events);
+    client.wait_quiet(QUIET);
+    for (name, body) in [
+        ("pictures", json!({"kind": "vectors", "vector": "clip"})),
+        (
+            "best",
+            json!({"kind": "mix", "of": {"text-2": 0.7, "pictures": 0.3}}),
+        ),
+    ] {
+        let path = path::model(DOMAIN, name);
+        client.put(&path, &body.to_string()).with_status(201);
+        wait_for("the model", QUIET, || {
+            let model = client.get(&path).with_status(200).json();
+            match model["state"].as_str() {
+                Some("ready") => Ok(()),
+                _ => Err(model.to_string()),
+            }
+        });
+    }
+    let systems = |of: &[&str]| -> Vec<Value> {
+        let mut command = kindred_program(directory);
+        command.arg("evaluate").args(of);
+        command.args(["--judgements", "judged.ndjson", "--json"]);
+        let output = command.output().expect("the program starts");
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words}");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        report["systems"].as_array().expect("systems").clone()
+    };
+    let url = client.url("");
+    let both = ["--model", "pictures", "--model", "best"];
+    let running = systems(&[&["--domain", DOMAIN, "--url", &url][..], &both].concat());
+    let file = systems(&["--items", "items.ndjson", "--model", "vectors.clip"]);
+    assert_eq!(
+        (&running[0]["name"], &file[0]["name"]),
+        (&json!("pictures"), &json!("vectors.clip"))
+    );
+    assert_eq!(running[0]["measures"], file[0]["measures"]);
+    assert_eq!(running[1]["name"], "best");
+    assert_ne!(running[1]["measures"], running[0]["measures"]);
+}
+
 fn id_of(event: &str) -> String {
     let event: Value = serde_json::from_str(event).expect("an event");
     event["id"].as_str().expect("an id").to_owned()
@@ -166,6 +233,7 @@ fn what_cannot_be_measured_is_said() {
     let place = Place::beside_others();
     for (arguments, code, words) in [
         (&["--model", "words-9"][..], 2, "expected one of"),
+        (&["--model", "vectors.Clip"][..], 2, "a-z"),
         (&["--tags", "colour"][..], 2, "attributes.NAME"),
         (&["--tags", "attributes.none"][..], 2, "no item has a label"),
         (&["--links", "missing.ndjson"][..], 2, "missing.ndjson"),

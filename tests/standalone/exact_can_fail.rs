@@ -114,6 +114,7 @@ fn item(n: usize) -> ItemRow {
         attributes: BTreeMap::new(),
         rejected: None,
         content_hash: 0,
+        vector_hashes: BTreeMap::new(),
     }
 }
 

@@ -178,3 +178,21 @@ fn command_line(place: &Place) {
         assert_ne!(item.group.as_deref(), Some("g0"));
     }
 }
+
+#[test]
+fn a_text_is_compared_with_texts_of_all_languages() {
+    let place = Place::beside_others();
+    let kindred = Kindred::start(&place, &Start::default());
+    let client = kindred.client();
+    let set = json!({"across_languages": true}).to_string();
+    client.put(&path::domain(DOMAIN), &set).with_status(201);
+    for (id, language, title) in [("a", "en", "The glacier"), ("b", "de", "Der Gletscher")] {
+        let body = json!({"language": language, "title": title}).to_string();
+        client.put(&path::item(DOMAIN, id), &body).with_status(202);
+    }
+    client.wait_quiet(LIMIT);
+    let query = json!({"text": "A glacier in the mountains", "language": "en"});
+    let answer = client.post(&path::queries(DOMAIN), &query);
+    let answer: SimilarAnswer = answer.with_status(200).read();
+    assert!(ids(&answer).contains(&"a"), "{answer:?}");
+}

@@ -4,6 +4,7 @@
 //! of its features.
 
 mod assembly;
+mod mix;
 mod own;
 mod stems;
 mod text_2;
@@ -17,6 +18,7 @@ use kindred_shared::{Feature, ModelInputs, ModelName, Space};
 
 use crate::word_pieces::WordPieces;
 use crate::word_vectors::Vectors;
+pub use mix::{Ingredient, MOST_VALUES, mix};
 pub use own::Own;
 pub use text_2::Text2;
 pub use words_1::{Words1, term_id};
@@ -60,6 +62,12 @@ pub fn weighs_by_domain(model: &ModelName) -> bool {
         .is_some_and(Model::weighs_by_domain)
 }
 
+/// The length of the dense parts that a model makes, if it never differs.
+pub fn dense_length(model: &ModelName) -> Option<usize> {
+    let models = Models::new(Arc::new(Vectors::none()));
+    models.get(model.as_str()).and_then(Model::dense_length)
+}
+
 /// Returns a function that gives the id of a term of a text in this language, as in a model's features. For an unknown
 /// model, it gives the ids that most models use.
 pub fn term_ids(model: &ModelName, language: &str) -> Box<dyn Fn(&str) -> u32 + Send + Sync> {
@@ -100,6 +108,11 @@ pub trait Model: fmt::Debug + Send + Sync {
     /// known; [`extract`](Self::extract) knows no other texts.
     fn weighs_by_domain(&self) -> bool {
         false
+    }
+
+    /// The length of its dense parts, if it never differs.
+    fn dense_length(&self) -> Option<usize> {
+        None
     }
 
     /// Returns a function that gives the id of a term of a text in this language, as in features.

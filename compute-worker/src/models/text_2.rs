@@ -195,6 +195,10 @@ impl Model for Text2 {
         true
     }
 
+    fn dense_length(&self) -> Option<usize> {
+        Some(self.table.dimension())
+    }
+
     fn term_ids(&self, language: &str) -> Box<dyn Fn(&str) -> u32 + Send + Sync> {
         let stems = Stems::of(language);
         Box::new(move |term| term_id(&stems.stem(term)))

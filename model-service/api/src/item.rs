@@ -311,6 +311,10 @@ pub struct ItemBody {
     /// A vector to be used instead of the text: 1 to 4,096 finite numbers, not all zero.
     #[schema(min_items = 1, max_items = 4096)]
     pub vector: Option<Vec<f32>>,
+    /// Further vectors by name (`[a-z0-9-]{1,56}`), for models of kind `vectors`. Each is like `vector`, which is the
+    /// one named `own`; an item has at most 8.
+    #[schema(example = json!({"clip": [0.12, -0.05, 0.4]}))]
+    pub vectors: Option<BTreeMap<String, Vec<f32>>>,
     /// Additional keys and values; at most 64.
     pub attributes: Option<BTreeMap<String, String>>,
 }

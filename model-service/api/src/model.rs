@@ -1,8 +1,9 @@
 //! Models of a domain.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use kindred_shared::ModelName;
+use kindred_shared::{ModelName, VectorName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -32,11 +33,20 @@ impl fmt::Display for ModelState {
 }
 
 /// A request for a model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ModelBody {
-    /// The way its features are made: `words-1` or `text-2`.
+    /// The way its features are made: `words-1` or `text-2` from texts; `vectors` are brought by the items; a `mix` weighs other
+    /// models.
     #[schema(example = "words-1")]
     pub kind: String,
+    /// Of kind `vectors`: the name of the vectors; `own` is the one that items bring as `vector`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "clip")]
+    pub vector: Option<String>,
+    /// Of kind `mix`: 1 to 8 other models of the domain, each with its weight, a number above 0.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(example = json!({"text-2": 0.7, "clip": 0.3}))]
+    pub of: BTreeMap<String, f64>,
 }
 
 /// A model of a domain, and its state.
@@ -46,8 +56,16 @@ pub struct ModelAnswer {
     #[schema(value_type = String, example = "words-1")]
     pub name: ModelName,
     /// The way its features are made.
-    #[schema(value_type = String, example = "words-1")]
-    pub kind: ModelName,
+    #[schema(example = "words-1")]
+    pub kind: String,
+    /// Of kind `vectors`: the name of the vectors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "clip")]
+    pub vector: Option<VectorName>,
+    /// Of kind `mix`: the models that it mixes, and their weights.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, f64>, example = json!({"text-2": 0.7, "clip": 0.3}))]
+    pub of: BTreeMap<ModelName, f64>,
     /// Its state.
     pub state: ModelState,
     /// The share of the domain's items that have a list by it: 0 to 1.

@@ -166,6 +166,36 @@ impl Blocks {
             .collect()
     }
 
+    /// Makes the dense parts of a space this long, in new blocks; returns where rows moved.
+    pub fn lengthen(&mut self, space: &Space, length: usize) -> Vec<(Slot, BlockRow)> {
+        let keys = self.by_space.remove(space).unwrap_or_default();
+        let mut rows: Vec<NewRow> = keys.iter().flat_map(|key| self.rows_of(*key)).collect();
+        for key in &keys {
+            self.residents.remove(key);
+        }
+        for row in &mut rows {
+            row.feature = row.feature.padded(length);
+        }
+        self.add_rows(space, rows);
+        self.places(self.keys(space))
+    }
+
+    /// The rows of these blocks, all of which are live, by item.
+    fn places(&self, keys: &[BlockKey]) -> Vec<(Slot, BlockRow)> {
+        let of_block = |key: &BlockKey| {
+            let (block, slots) = (*key, Arc::clone(&self.get(*key).slots));
+            let place = move |row: usize| {
+                let place = BlockRow {
+                    block,
+                    row: row_number(row),
+                };
+                (slots[row], place)
+            };
+            (0..self.get(*key).slots.len()).map(place)
+        };
+        keys.iter().flat_map(of_block).collect()
+    }
+
     /// Merges small and sparsely live blocks of a space, so that there are few; returns where rows
     /// moved. Blocks grow like the digits of a counter, so each row is copied a logarithmic number
     /// of times.
@@ -179,17 +209,8 @@ impl Blocks {
             if let Some(keys) = self.by_space.get_mut(space) {
                 keys.retain(|key| !run.contains(key));
             }
-            for key in self.add_rows(space, rows) {
-                for (row, slot) in self.get(key).slots.iter().enumerate() {
-                    moved.push((
-                        *slot,
-                        BlockRow {
-                            block: key,
-                            row: row_number(row),
-                        },
-                    ));
-                }
-            }
+            let keys = self.add_rows(space, rows);
+            moved.extend(self.places(&keys));
         }
         if self.keys(space).is_empty() {
             self.by_space.remove(space);

@@ -307,6 +307,31 @@ impl Catalogue {
         keys
     }
 
+    /// Makes dense parts as long as those of the space, which grow if they are longer.
+    pub(crate) fn fit_lengths(&mut self, space: &Space, rows: &mut [NewRow]) {
+        let lengths = rows.iter().map(|row| row.feature.dense().len());
+        let longest = lengths.max().unwrap_or(0);
+        if longest == 0 {
+            return;
+        }
+        if !space.is_ragged() {
+            self.lengths.entry(space.clone()).or_insert(longest);
+            return;
+        }
+        let known = self.lengths.entry(space.clone()).or_default();
+        let length = longest.max(*known);
+        if *known < length {
+            *known = length;
+            // No list changes, because no score does.
+            for (slot, place) in self.blocks.lengthen(space, length) {
+                self.items[slot.index()].placement = Some(Placement::Row(place));
+            }
+        }
+        for row in rows {
+            row.feature = row.feature.padded(length);
+        }
+    }
+
     /// Merges blocks that are small or mostly dead.
     pub(crate) fn compact(&mut self) {
         let spaces: Vec<Space> = self.blocks.spaces().cloned().collect();
@@ -322,13 +347,6 @@ impl Catalogue {
         &self.lengths
     }
 
-    /// Records the length of dense parts in this space.
-    pub(crate) fn expect_length(&mut self, space: &Space, length: usize) {
-        if length > 0 {
-            self.lengths.entry(space.clone()).or_insert(length);
-        }
-    }
-
     /// Whether features can be compared with the existing ones, and with each other.
     ///
     /// # Errors
@@ -337,7 +355,7 @@ impl Catalogue {
         let mut lengths = self.lengths.clone();
         for Made { space, feature, .. } in made {
             let length = feature.dense().len();
-            if length == 0 {
+            if length == 0 || space.is_ragged() {
                 continue;
             }
             match lengths.get(space) {
@@ -381,8 +399,9 @@ impl Catalogue {
             && match &item.placement {
                 Some(Placement::Zero(space)) => made.feature.is_zero() && *space == made.space,
                 Some(Placement::Row(place)) => {
-                    *self.blocks.space(*place) == made.space
-                        && self.blocks.feature(*place) == made.feature
+                    let space = self.blocks.space(*place);
+                    *space == made.space
+                        && as_made(space, self.blocks.feature(*place)) == made.feature
                 }
                 None => false,
             }
@@ -392,10 +411,10 @@ impl Catalogue {
     pub(crate) fn feature_row(&self, slot: Slot, version: u64) -> Option<FeatureRow> {
         let (space, feature) = match self.item(slot).placement.as_ref()? {
             Placement::Zero(space) => (space.clone(), Feature::zero()),
-            Placement::Row(place) => (
-                self.blocks.space(*place).clone(),
-                self.blocks.feature(*place),
-            ),
+            Placement::Row(place) => {
+                let space = self.blocks.space(*place);
+                (space.clone(), as_made(space, self.blocks.feature(*place)))
+            }
         };
         Some(FeatureRow {
             id: self.id(slot).clone(),
@@ -412,6 +431,15 @@ impl Catalogue {
             Placement::Zero(space) => Some(space),
             Placement::Row(place) => Some(self.blocks.space(*place)),
         }
+    }
+}
+
+/// The feature of a row as it was made, without zeros that make it as long as others.
+fn as_made(space: &Space, feature: Feature) -> Feature {
+    if space.is_ragged() {
+        feature.trimmed()
+    } else {
+        feature
     }
 }
 

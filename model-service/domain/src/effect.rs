@@ -14,6 +14,7 @@ use crate::habits::{Habits, Survey};
 use crate::intake::{DeliveryTag, Failure, Outcome};
 use crate::loaded::{Loaded, Opened};
 use crate::material::Material;
+use crate::mix::Mix;
 use crate::models::{Followed, ModelReport, Swept};
 use crate::settings::DomainSettings;
 use crate::slot::Slot;
@@ -171,8 +172,10 @@ pub enum Effect {
     Load {
         /// The ticket of the answer.
         ticket: Ticket,
-        /// The model for its texts: only its features and those of own vectors are read.
+        /// The kind of the model: only its features are read, and those of own vectors where they take precedence.
         model: ModelName,
+        /// What it mixes, if it is a mix.
+        mix: Option<Arc<Mix>>,
     },
     /// Make rows durable; answer [`Input::Committed`].
     Commit {
@@ -369,7 +372,7 @@ pub struct Made {
     pub version: u64,
     /// What it is compared with.
     pub space: Space,
-    /// Fingerprint of the habits with which it was made; 0 for an own vector.
+    /// Fingerprint of the habits with which it was made; 0 if no text took part.
     pub habits: u64,
     /// The feature; zero: there is nothing to compare.
     pub feature: Feature,
@@ -386,7 +389,7 @@ impl Made {
 
     /// Fingerprint of the habits that the feature depends on; `None`: it depends on none.
     pub(crate) fn made_with(&self) -> Option<u64> {
-        let depends = self.rejected().is_none() && !self.space.is_own();
+        let depends = self.rejected().is_none() && self.space.language().is_some();
         depends.then_some(self.habits)
     }
 }

@@ -74,7 +74,7 @@ impl Making {
         Made {
             slot: asked.row.slot,
             version: asked.row.version,
-            habits: if space.is_own() {
+            habits: if space.language().is_none() {
                 0
             } else {
                 self.habits.fingerprint()
@@ -119,7 +119,7 @@ impl ExtractionRequest {
 /// The result of reading an item's text.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Prepared {
-    /// No worker is needed: the item has its own vector.
+    /// No worker is needed: the item brings a vector, or lacks the one that would be its feature.
     Known(Space, Feature),
     /// The language in which the text was read, and its terms.
     Terms(String, Vec<(Box<str>, u32)>),

@@ -138,6 +138,15 @@ impl Habits {
         habits
     }
 
+    /// The same, but no term is frequent.
+    #[must_use]
+    pub fn without_terms(&self) -> Self {
+        Self {
+            terms: BTreeMap::new(),
+            ..self.clone()
+        }
+    }
+
     /// Reweights terms for this domain. The weights of frequent terms in a feature are multiplied by ln((n + 1) / f) /
     /// ln(n + 1), where f of n texts have the term: the inverse document frequency (Spärck Jones, "A statistical
     /// interpretation of term specificity", 1972), scaled so that a term of a single text keeps its weight. Then all

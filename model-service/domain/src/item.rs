@@ -23,7 +23,7 @@ pub struct Item {
     pub expires_at: Option<i64>,
     /// When the event was accepted that made it live, in ms since 1970; `None`: it is not live.
     pub accepted_at: Option<i64>,
-    /// Hash of what its feature is made from.
+    /// Hash of what its feature of this machine's kind of model is made from.
     pub content_hash: u64,
     /// Where its current feature is; `None`: it has none yet, or is not visible.
     pub placement: Option<Placement>,
@@ -35,7 +35,7 @@ pub struct Item {
     /// otherwise.
     pub is_doubtful: bool,
     /// Fingerprint of the domain's habits with which its feature was made, wherever that is; `None`: the feature does
-    /// not depend on habits (an own vector), could not be made, or is not made yet.
+    /// not depend on habits (a vector), could not be made, or is not made yet.
     pub habits: Option<u64>,
     /// Whether its list is computed and served.
     pub listed: bool,
@@ -45,8 +45,8 @@ pub struct Item {
 }
 
 impl Item {
-    /// The item as stored, without its feature.
-    pub fn stored(row: &ItemRow, words: &mut Interner) -> Self {
+    /// The item as stored, without its feature. `made_from`: the hash of what that is made from.
+    pub fn stored(row: &ItemRow, made_from: u64, words: &mut Interner) -> Self {
         let live = row.liveness == Liveness::Live;
         Self {
             version: Some(row.version),
@@ -55,7 +55,7 @@ impl Item {
             publish_at: row.publish_at.map(|at| at.timestamp_millis()),
             expires_at: row.expires_at.map(|at| at.timestamp_millis()),
             accepted_at: live.then(|| row.first_accepted().timestamp_millis()),
-            content_hash: row.content_hash,
+            content_hash: made_from,
             placed_version: row.version,
             is_stale: row.rejected.is_some(),
             is_doubtful: row.rejected.is_some(),

@@ -38,6 +38,7 @@ pub mod machine;
 pub mod markup;
 pub mod material;
 pub mod memory;
+pub mod mix;
 pub mod models;
 mod outbox;
 mod outdated;

@@ -1,10 +1,12 @@
 //! What is read of a domain: first its own rows, then everything else. Lists are not read, but computed again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use kindred_shared::{Feature, ItemId, ModelName, Space};
 
 use crate::item::Item;
+use crate::mix::Mix;
 use crate::shown::Interner;
 use crate::store::{Beside, BesideRow, DomainRow, FeatureRow, ItemRow, SettingsRow};
 
@@ -32,9 +34,15 @@ impl Opened {
                 settings,
                 habits: beside.habits,
                 updated_at: set.updated_at,
+                models: set.models.only_mix_of(kind),
                 ..SettingsRow::default()
             }),
         }
+    }
+
+    /// What a kind mixes, if it is a mix of which that is known.
+    pub fn mix_of(&self, kind: &ModelName) -> Option<&Mix> {
+        self.settings.as_ref()?.models.mix_of(kind)
     }
 
     /// The model for the domain's texts: the one in the settings, otherwise the one with which it was registered;
@@ -52,6 +60,8 @@ impl Opened {
 pub struct Loaded {
     /// The domain's row, read after everything else; `None`: it is not registered.
     pub row: Option<DomainRow>,
+    /// The kind of model it is read for, and what it mixes; `None`: any of texts.
+    kind: Option<(ModelName, Option<Arc<Mix>>)>,
     items: Vec<LoadedItem>,
     by_id: HashMap<ItemId, usize>,
     words: Interner,
@@ -85,6 +95,14 @@ pub(crate) struct Resolved {
 }
 
 impl Loaded {
+    /// Nothing is read yet of what the machine of a model of this kind needs, which mixes these if it is a mix.
+    pub fn of(kind: &ModelName, mix: Option<Arc<Mix>>) -> Self {
+        Self {
+            kind: Some((kind.clone(), mix)),
+            ..Self::default()
+        }
+    }
+
     /// Number of items read, including those that are gone.
     pub fn items(&self) -> usize {
         self.items.len()
@@ -93,10 +111,13 @@ impl Loaded {
     /// Adds an item.
     pub fn add_item(&mut self, row: &ItemRow) {
         let at = self.items.len();
+        let kind = self.kind.as_ref();
+        let made_from = kind.map(|(kind, mix)| row.made_from(kind, mix.as_deref()));
+        let made_from = made_from.unwrap_or(row.content_hash);
         self.by_id.insert(row.id.clone(), at);
         self.items.push(LoadedItem {
             id: row.id.clone(),
-            item: Item::stored(row, &mut self.words),
+            item: Item::stored(row, made_from, &mut self.words),
             since: row.since,
             has_feature: false,
         });
@@ -139,7 +160,8 @@ impl Loaded {
         for row in self.features {
             let length = row.feature.dense().len();
             // A feature of another length could be compared with nothing, so it is made again.
-            if length > 0 && lengths.get(&row.space) != Some(&length) {
+            let is_usual = row.space.is_ragged() || lengths.get(&row.space) == Some(&length);
+            if length > 0 && !is_usual {
                 continue;
             }
             if let Some(&at) = self.by_id.get(&row.id) {
@@ -213,7 +235,7 @@ impl Resolved {
         }
         loaded.has_feature = true;
         // A rejected item is tried again only with its next event.
-        let depends = !loaded.item.is_doubtful && !row.space.is_own();
+        let depends = !loaded.item.is_doubtful && row.space.language().is_some();
         loaded.item.habits = depends.then_some(row.habits);
         if !loaded.item.is_visible() {
             return;

@@ -178,8 +178,16 @@ impl Changed {
     }
 
     /// Another model is served. Each is given by its name and kind.
-    pub(crate) fn served(was: (&ModelName, &ModelName), now: (&ModelName, &ModelName)) -> Self {
-        let active = |(name, kind): (&ModelName, &ModelName)| json!({"name": name, "kind": kind, "state": "active"});
+    pub(crate) fn served(
+        models: &Models,
+        was: (&ModelName, &ModelName),
+        now: (&ModelName, &ModelName),
+    ) -> Self {
+        let active = |(name, kind): (&ModelName, &ModelName)| {
+            let mut told = of_kind(models, name, kind);
+            told["state"] = "active".into();
+            told
+        };
         Self::new(what::MODEL_ACTIVATED, active(was), active(now))
     }
 }
@@ -207,18 +215,16 @@ pub(crate) fn settings_changed(before: &DomainSettings, after: &DomainSettings) 
 
 /// What differs between the models beside a served one that stays.
 pub(crate) fn models_changed(before: &Models, after: &Models) -> Vec<Changed> {
-    let (before, after) = (before.beside(), after.beside());
-    let names: BTreeSet<&ModelName> = before.keys().chain(after.keys()).collect();
+    let names = before.beside().keys().chain(after.beside().keys());
+    let names: BTreeSet<&ModelName> = names.collect();
     names
         .into_iter()
         .filter_map(|name| model_changed(name, before, after))
         .collect()
 }
 
-type Beside = BTreeMap<ModelName, ModelEntry>;
-
-fn model_changed(name: &ModelName, before: &Beside, after: &Beside) -> Option<Changed> {
-    let (was, is) = (before.get(name), after.get(name));
+fn model_changed(name: &ModelName, before: &Models, after: &Models) -> Option<Changed> {
+    let (was, is) = (before.beside().get(name), after.beside().get(name));
     let word = match (was, is) {
         (was, is) if was == is => return None,
         (None, Some(_)) => what::MODEL_ADDED,
@@ -229,13 +235,15 @@ fn model_changed(name: &ModelName, before: &Beside, after: &Beside) -> Option<Ch
             Stage::Failed(_) => what::MODEL_FAILED,
         },
     };
-    let told = |entry: Option<&ModelEntry>| entry.map_or(Value::Null, |entry| told(name, entry));
-    Some(Changed::new(word, told(was), told(is)))
+    let told = |models: &Models, entry: Option<&ModelEntry>| {
+        entry.map_or(Value::Null, |entry| told(models, name, entry))
+    };
+    Some(Changed::new(word, told(before, was), told(after, is)))
 }
 
 /// A model beside the served one, as the log shows it.
-fn told(name: &ModelName, entry: &ModelEntry) -> Value {
-    let mut told = json!({"name": name, "kind": entry.kind});
+fn told(models: &Models, name: &ModelName, entry: &ModelEntry) -> Value {
+    let mut told = of_kind(models, name, &entry.kind);
     told["state"] = match &entry.stage {
         Stage::Building => "building".into(),
         Stage::Ready => "ready".into(),
@@ -244,6 +252,13 @@ fn told(name: &ModelName, entry: &ModelEntry) -> Value {
             "failed".into()
         }
     };
+    told
+}
+
+/// The name of a model, and its kind as it is shown.
+fn of_kind(models: &Models, name: &ModelName, kind: &ModelName) -> Value {
+    let mut told = json!(models.shown_kind(kind));
+    told["name"] = name.as_str().into();
     told
 }
 
@@ -265,7 +280,7 @@ pub fn joined(end: &LogEnd, older: Vec<LogEntry>, after: i64, most: usize) -> Ve
 mod tests {
     use std::time::Duration;
 
-    use kindred_shared::event::ModelChange;
+    use kindred_shared::event::{MIX, ModelChange, Weight};
 
     use super::*;
 
@@ -367,6 +382,7 @@ mod tests {
         };
         let put = ModelChange::Put {
             kind: name("words-1"),
+            of: BTreeMap::new(),
         };
         let building = json!({"name": "m", "kind": "words-1", "state": "building"});
         let failed =
@@ -401,6 +417,38 @@ mod tests {
         assert_eq!(
             step(&delete),
             entry(what::MODEL_DELETED, &ready, &Value::Null)
+        );
+
+        let clip = ModelChange::Put {
+            kind: name("vectors-clip"),
+            of: BTreeMap::new(),
+        };
+        let clip = |models: &mut Models| drop(models.change(&kind, &name("clip"), &clip));
+        let building =
+            json!({"name": "clip", "kind": "vectors", "vector": "clip", "state": "building"});
+        assert_eq!(
+            step(&clip),
+            entry(what::MODEL_ADDED, &Value::Null, &building)
+        );
+        let weights = [("text-2", 0.7), ("clip", 0.3)];
+        let mix = ModelChange::Put {
+            kind: name(MIX),
+            of: weights
+                .map(|(part, weight)| (name(part), Weight::new(weight).unwrap()))
+                .into(),
+        };
+        let mix = |models: &mut Models| drop(models.change(&kind, &name("best"), &mix));
+        let building = json!({"name": "best", "kind": "mix", "of": {"text-2": 0.7, "clip": 0.3},
+            "state": "building"});
+        assert_eq!(
+            step(&mix),
+            entry(what::MODEL_ADDED, &Value::Null, &building)
+        );
+        let delete =
+            |models: &mut Models| drop(models.change(&kind, &name("best"), &ModelChange::Delete));
+        assert_eq!(
+            step(&delete),
+            entry(what::MODEL_DELETED, &building, &Value::Null)
         );
     }
 

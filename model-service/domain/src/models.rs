@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kindred_shared::ModelName;
-use kindred_shared::event::ModelChange;
+use kindred_shared::event::{MIX, MOST_MIXED, ModelChange, VECTORS, Weight};
+use kindred_shared::{ModelName, VectorName};
 use serde::{Deserialize, Serialize};
 
 use crate::habits::Habits;
+use crate::mix::{Mix, Part, kinds_of_texts};
 use crate::settings::SettingsOutcome;
 
 /// Most models of a domain.
@@ -61,6 +62,9 @@ pub struct Models {
     /// Models with rows to delete.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     leaving: BTreeMap<ModelName, Leaving>,
+    /// What those among them mix that are mixes, the served one included.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    mixes: BTreeMap<ModelName, Mix>,
 }
 
 /// The models of a domain whose models were never changed.
@@ -68,6 +72,7 @@ pub(crate) static NO_MODELS: Models = Models {
     active: None,
     beside: BTreeMap::new(),
     leaving: BTreeMap::new(),
+    mixes: BTreeMap::new(),
 };
 
 impl Models {
@@ -91,6 +96,96 @@ impl Models {
         &self.beside
     }
 
+    /// The kinds of all models beside the served one, and of those with rows to delete.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = &ModelName> {
+        let beside = self.beside.values().map(|entry| &entry.kind);
+        beside.chain(self.leaving.values().map(|leaving| &leaving.kind))
+    }
+
+    /// What the mixes mix, by name.
+    pub fn mixes(&self) -> &BTreeMap<ModelName, Mix> {
+        &self.mixes
+    }
+
+    /// The kinds that read texts for a model of this kind; none: it compares vectors.
+    pub fn kinds_of_texts<'a>(&'a self, kind: &'a ModelName) -> Vec<&'a ModelName> {
+        kinds_of_texts(kind, self.mix_of(kind))
+    }
+
+    /// What a kind mixes; `None`: it is no mix, or that was not stored.
+    pub fn mix_of(&self, kind: &ModelName) -> Option<&Mix> {
+        let mixes = kind.is_mix().then(|| self.mixes.values());
+        mixes.into_iter().flatten().find(|mix| mix.kind() == *kind)
+    }
+
+    /// A kind as it is asked for and shown.
+    pub fn shown_kind(&self, kind: &ModelName) -> ShownKind {
+        let vector = kind.vector();
+        let name = match &vector {
+            Some(_) => VECTORS,
+            None if kind.is_mix() => MIX,
+            None => kind.as_str(),
+        };
+        let parts = self.mix_of(kind).map(Mix::parts).into_iter().flatten();
+        let of = parts.map(|(name, part)| (name.clone(), part.weight));
+        ShownKind {
+            kind: name.to_owned(),
+            vector,
+            of: of.collect(),
+        }
+    }
+
+    /// Of what is stored only that which tells how features of a kind are made.
+    #[must_use]
+    pub(crate) fn only_mix_of(&self, kind: &ModelName) -> Self {
+        let mixes = self.mixes.iter().filter(|(_, mix)| mix.kind() == *kind);
+        let mixes = mixes.map(|(name, mix)| (name.clone(), mix.clone()));
+        Self {
+            mixes: mixes.collect(),
+            ..Self::default()
+        }
+    }
+
+    /// A mix of these models.
+    ///
+    /// # Errors
+    /// Why there can be none.
+    pub fn mixed(
+        &self,
+        active_kind: &ModelName,
+        of: &BTreeMap<ModelName, Weight>,
+    ) -> Result<Mix, Unmixed> {
+        let active = self.active(active_kind);
+        let part = |(name, weight): (&ModelName, &Weight)| {
+            let beside = self.beside.get(name).map(|entry| &entry.kind);
+            let kind = beside.or_else(|| (name == active).then_some(active_kind));
+            match kind {
+                None => Err(Unmixed::Unknown(name.clone())),
+                Some(kind) if kind.is_mix() => Err(Unmixed::IsMix(name.clone())),
+                Some(kind) => Ok((
+                    name.clone(),
+                    Part {
+                        kind: kind.clone(),
+                        weight: *weight,
+                    },
+                )),
+            }
+        };
+        let parts: BTreeMap<_, _> = of.iter().map(part).collect::<Result<_, _>>()?;
+        if (1..=MOST_MIXED).contains(&parts.len()) {
+            Ok(Mix::new(parts))
+        } else {
+            Err(Unmixed::Count(parts.len()))
+        }
+    }
+
+    /// The first mix that mixes this model.
+    fn mixed_by(&self, name: &ModelName) -> Option<&ModelName> {
+        let mut mixes = self.mixes.iter();
+        let found = mixes.find(|(_, mix)| mix.parts().contains_key(name));
+        found.map(|(by, _)| by)
+    }
+
     /// Whether queries may use this model beside the served one.
     pub fn is_ready(&self, name: &ModelName) -> bool {
         let entry = self.beside.get(name);
@@ -105,6 +200,7 @@ impl Models {
             name: name.clone(),
             kind: entry.kind.clone(),
             is_ready: entry.stage == Stage::Ready,
+            lacks_mix: entry.kind.is_mix() && self.mix_of(&entry.kind).is_none(),
         })
         .collect()
     }
@@ -141,7 +237,13 @@ impl Models {
         let active = self.active(active_kind).clone();
         let conflict = |why: String| Some(SettingsOutcome::Conflict(why));
         match change {
-            ModelChange::Put { kind } => Some(self.put(&active, active_kind, name, kind)),
+            ModelChange::Put { kind, of } if kind.as_str() == MIX => {
+                match self.mixed(active_kind, of) {
+                    Ok(mix) => Some(self.put_mix(&active, active_kind, name, mix)),
+                    Err(why) => conflict(why.to_string()),
+                }
+            }
+            ModelChange::Put { kind, .. } => Some(self.put(&active, active_kind, name, kind)),
             ModelChange::Activate if *name == active => Some(SettingsOutcome::Activated(active)),
             ModelChange::Activate => match self.beside.get(name).map(|entry| &entry.stage) {
                 None => Some(SettingsOutcome::Unknown),
@@ -152,15 +254,37 @@ impl Models {
             ModelChange::Delete if *name == active => {
                 conflict(format!("{name} is served; activate another one first"))
             }
+            ModelChange::Delete if self.mixed_by(name).is_some() => {
+                let by = self.mixed_by(name)?;
+                conflict(format!("{by} mixes {name}; delete {by} first"))
+            }
             ModelChange::Delete => match self.beside.remove(name) {
                 None => Some(SettingsOutcome::Unknown),
                 Some(ModelEntry { kind, .. }) => {
+                    self.mixes.remove(name);
                     let wholly = true;
                     self.leaving.insert(name.clone(), Leaving { kind, wholly });
                     Some(SettingsOutcome::Deleted)
                 }
             },
         }
+    }
+
+    fn put_mix(
+        &mut self,
+        active: &ModelName,
+        active_kind: &ModelName,
+        name: &ModelName,
+        mix: Mix,
+    ) -> SettingsOutcome {
+        let outcome = self.put(active, active_kind, name, &mix.kind());
+        if matches!(
+            outcome,
+            SettingsOutcome::Created | SettingsOutcome::Replaced
+        ) {
+            self.mixes.insert(name.clone(), mix);
+        }
+        outcome
     }
 
     fn put(
@@ -171,8 +295,13 @@ impl Models {
         kind: &ModelName,
     ) -> SettingsOutcome {
         let is_of = |other: &ModelName| {
-            let why = format!("{name} is of kind {other}; give this one another name");
-            SettingsOutcome::Conflict(why)
+            let why = match other.vector() {
+                _ if other.is_mix() && kind.is_mix() => format!("{name} is another mix"),
+                _ if other.is_mix() => format!("{name} is a mix"),
+                Some(vector) => format!("{name} compares the vectors {vector}"),
+                None => format!("{name} is of kind {other}"),
+            };
+            SettingsOutcome::Conflict(format!("{why}; give this one another name"))
         };
         if name == active {
             return if kind == active_kind {
@@ -262,6 +391,19 @@ impl Models {
     }
 }
 
+/// A kind as it is asked for and shown: `vectors` and `mix` say of what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShownKind {
+    /// The kind.
+    pub kind: String,
+    /// Of kind `vectors`: the name of the vectors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vector: Option<VectorName>,
+    /// Of kind `mix`: the models that it mixes, and their weights.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub of: BTreeMap<ModelName, Weight>,
+}
+
 /// A model that follows the domain's events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Followed {
@@ -271,6 +413,23 @@ pub struct Followed {
     pub kind: ModelName,
     /// Whether queries may use it.
     pub is_ready: bool,
+    /// Whether it is a mix, and what it mixes is not stored.
+    pub lacks_mix: bool,
+}
+
+/// Why there can be no mix of some models.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unmixed {
+    /// The domain has no model of this name.
+    #[error("the domain has no model {0} to mix")]
+    Unknown(ModelName),
+    /// This model is a mix.
+    #[error("{0} is a mix itself; mix its models instead")]
+    IsMix(ModelName),
+    /// There are none, or too many.
+    #[error("a mix has 1 to {MOST_MIXED} models; this one has {0}")]
+    Count(usize),
 }
 
 /// What to delete of a model.
@@ -316,7 +475,94 @@ mod tests {
 
     fn put(kind: &str) -> ModelChange {
         let kind = name(kind);
-        ModelChange::Put { kind }
+        let of = BTreeMap::new();
+        ModelChange::Put { kind, of }
+    }
+
+    fn put_mix(of: &[(&str, f64)]) -> ModelChange {
+        let of = of.iter();
+        let of = of.map(|(part, weight)| (name(part), Weight::new(*weight).unwrap()));
+        ModelChange::Put {
+            kind: name(MIX),
+            of: of.collect(),
+        }
+    }
+
+    #[test]
+    fn a_mix_keeps_what_it_mixes() {
+        let (mut models, kind) = (Models::default(), name("text-2"));
+        models.change(&kind, &name("pictures"), &put("vectors-clip"));
+        let refused =
+            |models: &mut Models, on: &str, change: &ModelChange, words: &str| match models.change(
+                &kind,
+                &name(on),
+                change,
+            ) {
+                Some(SettingsOutcome::Conflict(why)) => assert!(why.contains(words), "{why}"),
+                other => panic!("{other:?}"),
+            };
+        let both = put_mix(&[("text-2", 0.7), ("pictures", 0.3)]);
+        refused(
+            &mut models,
+            "best",
+            &put_mix(&[("none", 1.0)]),
+            "no model none",
+        );
+        refused(&mut models, "best", &put_mix(&[]), "has 0");
+        // A mix of itself is one of a model that is not there yet, and later one of a mix.
+        refused(
+            &mut models,
+            "best",
+            &put_mix(&[("best", 1.0)]),
+            "no model best",
+        );
+        let created = models.change(&kind, &name("best"), &both);
+        assert_eq!(created, Some(SettingsOutcome::Created));
+        let again = models.change(&kind, &name("best"), &both);
+        assert_eq!(again, Some(SettingsOutcome::Replaced));
+        refused(
+            &mut models,
+            "best",
+            &put_mix(&[("best", 1.0)]),
+            "is a mix itself",
+        );
+        refused(
+            &mut models,
+            "other",
+            &put_mix(&[("best", 1.0)]),
+            "is a mix itself",
+        );
+        refused(
+            &mut models,
+            "best",
+            &put_mix(&[("text-2", 1.0)]),
+            "another mix",
+        );
+        refused(
+            &mut models,
+            "pictures",
+            &ModelChange::Delete,
+            "best mixes pictures",
+        );
+
+        let of = models.beside()[&name("best")].kind.clone();
+        assert_eq!(models.mix_of(&of).unwrap().parts().len(), 2);
+        assert_eq!(models.only_mix_of(&of).mix_of(&of), models.mix_of(&of));
+        assert!(models.followed().iter().all(|one| !one.lacks_mix));
+        models.reach(&name("best"), Stage::Ready);
+        assert_eq!(models.activate(&kind, &name("best")), Some(of.clone()));
+        assert!(models.mix_of(&of).is_some(), "it is served");
+        let gone = models.change(&of, &name("text-2"), &ModelChange::Delete);
+        assert!(
+            matches!(gone, Some(SettingsOutcome::Conflict(_))),
+            "{gone:?}"
+        );
+        models.activate(&of, &name("text-2"));
+        let gone = models.change(&kind, &name("best"), &ModelChange::Delete);
+        assert_eq!(gone, Some(SettingsOutcome::Deleted));
+        assert_eq!(models.mix_of(&of), None);
+        let gone = models.change(&kind, &name("pictures"), &ModelChange::Delete);
+        assert_eq!(gone, Some(SettingsOutcome::Deleted));
     }
 
     #[test]

@@ -191,27 +191,34 @@ impl Outbox {
 /// share is stored already.
 fn of_model(model: &ModelName, kind: &ModelName, writes: Vec<Write>) -> Vec<Write> {
     let own = |write| match write {
-        Write::Domain(row) => Some(Write::Beside(model.clone(), BesideRow::of(&row))),
-        Write::Settings(row) => Some(Write::BesideHabits(model.clone(), row.habits)),
-        Write::Feature(row) => (!row.space.is_own()).then_some(Write::Feature(row)),
+        Write::Domain(row) => vec![Write::Beside(model.clone(), BesideRow::of(&row))],
+        Write::Settings(row) => vec![Write::BesideHabits(model.clone(), row.habits)],
+        // The served model may be of a kind that makes no features of own vectors.
+        write @ Write::Feature(_) => vec![write],
         Write::List(row) => {
             let model = model.clone();
-            Some(Write::BesideList(model.clone(), ListRow { model, ..row }))
+            vec![Write::BesideList(model.clone(), ListRow { model, ..row })]
         }
-        Write::DeleteFeatures(id) => Some(Write::DeleteFeature(kind.clone(), id)),
-        Write::DeleteList(id) => Some(Write::DeleteBesideList(model.clone(), id)),
+        Write::DeleteFeatures(id) => {
+            let own = kind.prefers_own().then(ModelName::own).into_iter();
+            let kinds = own.chain([kind.clone()]);
+            kinds
+                .map(|kind| Write::DeleteFeature(kind, id.clone()))
+                .collect()
+        }
+        Write::DeleteList(id) => vec![Write::DeleteBesideList(model.clone(), id)],
         Write::PurgeDomain
         | Write::Item(_)
         | Write::PurgeItem(_)
         | Write::Content(..)
         | Write::DeleteContent(_)
         | Write::Log(_)
-        | Write::TrimLog(_) => None,
+        | Write::TrimLog(_) => Vec::new(),
         write @ (Write::DeleteFeature(..)
         | Write::Beside(..)
         | Write::BesideHabits(..)
         | Write::BesideList(..)
-        | Write::DeleteBesideList(..)) => Some(write),
+        | Write::DeleteBesideList(..)) => vec![write],
     };
-    writes.into_iter().filter_map(own).collect()
+    writes.into_iter().flat_map(own).collect()
 }

@@ -1,13 +1,16 @@
 //! The rows of the store.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hasher;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
+use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space, VectorName};
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::habits::Habits;
 use crate::log::LogEnd;
+use crate::mix::Mix;
 use crate::models::Models;
 use crate::settings::{Answered, DomainSettings, SettingsOutcome};
 use crate::stamp::Epoch;
@@ -103,6 +106,17 @@ pub struct SettingsRow {
 const ANSWERED: usize = 32;
 
 impl SettingsRow {
+    /// The kinds of models whose features may be stored.
+    pub fn kinds(&self) -> Vec<ModelName> {
+        let of_others = self.models.kinds().cloned();
+        self.settings
+            .model
+            .iter()
+            .cloned()
+            .chain(of_others)
+            .collect()
+    }
+
     /// Records the outcome of a request.
     pub(crate) fn answer(&mut self, request: &str, outcome: SettingsOutcome) {
         self.answered.push(Answered {
@@ -218,8 +232,11 @@ pub struct ItemRow {
     pub attributes: BTreeMap<String, String>,
     /// Why no feature could be made from it.
     pub rejected: Option<String>,
-    /// Hash of what its feature is made from: equal hashes mean equal features.
+    /// Hash of title, language, text and own vector: equal hashes mean equal features of models of texts.
     pub content_hash: u64,
+    /// Hash of each of its vectors, by name. Rows that are older than this field lack the one of its own.
+    #[serde(default)]
+    pub vector_hashes: BTreeMap<VectorName, u64>,
 }
 
 impl ItemRow {
@@ -250,6 +267,27 @@ impl ItemRow {
     pub fn first_accepted(&self) -> DateTime<Utc> {
         self.accepted_at.unwrap_or(self.since)
     }
+
+    /// Hash of what its feature of a model of this kind is made from, which mixes these if it is a mix: equal hashes mean
+    /// equal features.
+    pub fn made_from(&self, kind: &ModelName, mix: Option<&Mix>) -> u64 {
+        if let Some(mix) = mix {
+            let mut hasher = Xxh3::new();
+            for part in mix.kinds() {
+                hasher.write_u64(self.made_from(part, None));
+            }
+            return hasher.finish();
+        }
+        match kind.vector() {
+            None => self.content_hash,
+            Some(name) => match self.vector_hashes.get(&name) {
+                Some(hash) => *hash,
+                // It may have one nevertheless, in a row that does not say so.
+                None if name == VectorName::own() => self.content_hash,
+                None => 0,
+            },
+        }
+    }
 }
 
 /// What an item's feature is made from, besides its title.
@@ -259,12 +297,26 @@ pub struct Content {
     pub text: Option<String>,
     /// Own vector as published.
     pub vector: Option<Vec<f32>>,
+    /// Its other vectors as published, by name.
+    #[serde(default)]
+    pub vectors: BTreeMap<VectorName, Vec<f32>>,
 }
 
 impl Content {
-    /// Bytes of the text and the vector.
+    /// Bytes of the text and the vectors.
     pub fn bytes(&self) -> usize {
-        self.text.as_ref().map_or(0, String::len) + self.vector.as_ref().map_or(0, |v| 4 * v.len())
+        let vectors = self.vector.iter().chain(self.vectors.values());
+        let vectors: usize = vectors.map(|vector| 4 * vector.len()).sum();
+        self.text.as_ref().map_or(0, String::len) + vectors
+    }
+
+    /// The vector of this name.
+    pub fn vector_named(&self, name: &VectorName) -> Option<&[f32]> {
+        if *name == VectorName::own() {
+            self.vector.as_deref()
+        } else {
+            self.vectors.get(name).map(Vec::as_slice)
+        }
     }
 }
 

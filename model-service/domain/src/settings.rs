@@ -1,6 +1,7 @@
 //! The configuration for all domains, and the settings that replace it for a single one.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kindred_shared::ModelName;
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::habits::SampleSize;
+use crate::mix::Mix;
 use crate::window::WindowSize;
 
 /// What the process's configuration says for all domains.
@@ -88,6 +90,10 @@ pub struct DomainSettings {
     /// Settings of a newer version of Kindred, kept unchanged.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,
+    /// What the model mixes, if it is a mix. No setting: it follows from the stored models, and is here for those who
+    /// make features.
+    #[serde(skip)]
+    pub mix: Option<Arc<Mix>>,
 }
 
 /// The outcome of a request to change a domain's settings or models.

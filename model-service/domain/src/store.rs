@@ -63,7 +63,7 @@ pub enum Write {
     DeleteContent(ItemId),
     /// An item's feature of one model.
     Feature(FeatureRow),
-    /// Deletes the features of an item that is gone, of every model the program knows.
+    /// Deletes the features of an item that is gone, of every model the program knows, except those of named vectors.
     DeleteFeatures(ItemId),
     /// Deletes the feature of an item that is gone, of this model.
     DeleteFeature(ModelName, ItemId),
@@ -235,7 +235,8 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page<ItemRow>, StoreError>;
 
-    /// Whether the program knows a model: it writes and deletes features of known models only.
+    /// Whether the program knows a kind of model: it writes and deletes features of known kinds only. It knows those of
+    /// named vectors.
     fn knows(&self, model: &ModelName) -> bool;
 
     /// Features of a domain by one model, one page at a time.
@@ -363,6 +364,9 @@ pub async fn newest_feature(
     id: &ItemId,
 ) -> Result<Option<FeatureStamp>, StoreError> {
     let of_texts = store.feature_stamp(domain, model, id).await?;
+    if !model.prefers_own() {
+        return Ok(of_texts);
+    }
     let own = store.feature_stamp(domain, &ModelName::own(), id).await?;
     Ok(of_texts
         .into_iter()

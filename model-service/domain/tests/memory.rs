@@ -1,6 +1,7 @@
 //! Compares a domain's estimates of its memory, and of its load, with what it allocates.
 #![allow(clippy::unwrap_used)] // a test may panic
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -74,6 +75,7 @@ fn row(n: u32) -> ItemRow {
         attributes: [("author".to_owned(), format!("Writer {}", n % 50))].into(),
         rejected: None,
         content_hash: u64::from(n),
+        vector_hashes: BTreeMap::new(),
     }
 }
 

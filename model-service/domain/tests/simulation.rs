@@ -12,9 +12,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use kindred_domain::settings::{Answered, SettingsOutcome};
 use kindred_shared::event::{
-    Configure, Delete, Event, ModelChange, Modelled, Removal, Upsert, UpsertKind,
+    Configure, Delete, Event, MIX, ModelChange, Modelled, Removal, Upsert, UpsertKind, Weight,
 };
-use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
+use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space, VectorName};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
@@ -25,6 +25,7 @@ use kindred_domain::habits::Habits;
 use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
 use kindred_domain::machine::{Domain, Tenure};
 use kindred_domain::material::{Material, rows_of};
+use kindred_domain::mix::Mix;
 use kindred_domain::models::{Followed, ModelReport, Stage, Swept};
 use kindred_domain::store::{
     Epoch, FeatureRow, ItemRow, ListRow, Liveness, Neighbour, Partition, RemovalStage, Stamp, Write,
@@ -34,7 +35,8 @@ use kindred_query::DomainView;
 use simulated::dice::Dice;
 use simulated::log::check_log;
 use simulated::reference::{
-    brute_force, compare, feature_of, habits_of, id, is_expired, look, model, settings, torn,
+    MIXED, WEIGHTS, brute_force, compare, feature_of, habits_of, id, is_expired, look, model,
+    reads_texts, settings, torn,
 };
 use simulated::tables::Tables;
 
@@ -71,6 +73,7 @@ enum Pending {
     Load(
         Ticket,
         ModelName,
+        Option<Arc<Mix>>,
         Option<Vec<ItemRow>>,
         Option<Vec<FeatureRow>>,
     ),
@@ -256,15 +259,40 @@ impl World {
         })));
     }
 
+    /// The named vectors of an item: of few directions, so that they often stay the same; or none.
+    fn vectors(&mut self) -> BTreeMap<VectorName, Vec<f32>> {
+        let clip = VectorName::new("clip").expect("a plain name");
+        let angle = self.dice.roll(9) as f32 / 5.0;
+        let mut vector = vec![angle.cos(), angle.sin()];
+        if self.dice.one_in(8) {
+            vector.insert(0, 0.0);
+        }
+        match self.dice.one_in(4) {
+            true => BTreeMap::new(),
+            false => [(clip, vector)].into(),
+        }
+    }
+
     /// A client puts a model, has it served, or deletes it.
     fn change_model(&mut self) {
-        let names = ["m1", "m2", "words-1"];
-        let name = model(names[self.dice.roll(3) as usize]);
-        let change = match self.dice.roll(5) {
+        let names = ["m1", "m2", "m3", "words-1"].map(model);
+        let name = names[self.dice.roll(4) as usize].clone();
+        let change = match self.dice.roll(6) {
             0..2 => ModelChange::Put {
-                kind: model(["words-1", "words-2"][self.dice.roll(2) as usize]),
+                kind: model(MIXED[self.dice.roll(3) as usize]),
+                of: BTreeMap::new(),
             },
-            2..4 => ModelChange::Activate,
+            2 => {
+                let first = self.dice.roll(4) as usize;
+                let second = (first + 1 + self.dice.roll(3) as usize) % 4;
+                let weights = WEIGHTS.map(|weight| Weight::new(weight).expect("above 0"));
+                let of = [first, second].map(|nth| names[nth].clone());
+                ModelChange::Put {
+                    kind: model(MIX),
+                    of: of.into_iter().zip(weights).collect(),
+                }
+            }
+            3..5 => ModelChange::Activate,
             _ => ModelChange::Delete,
         };
         self.model_requests += 1;
@@ -346,6 +374,7 @@ impl World {
                 hidden: self.dice.one_in(10),
                 version,
                 vector: None,
+                vectors: self.vectors(),
                 attributes: BTreeMap::new(),
             }))
         };
@@ -430,6 +459,7 @@ impl World {
             name,
             kind,
             is_ready,
+            ..
         } in models
         {
             if let Some(kept) = self.kept.get_mut(&name) {
@@ -513,10 +543,10 @@ impl World {
                     self.finish_ended();
                     self.swaps += 1;
                 }
-                Effect::Load { ticket, model } => {
+                Effect::Load { ticket, model, mix } => {
                     let items = self.dice.one_in(2).then(|| self.store.scan_items());
                     let features = self.dice.one_in(2).then(|| self.store.scan_features());
-                    self.ask(of, Pending::Load(ticket, model, items, features));
+                    self.ask(of, Pending::Load(ticket, model, mix, items, features));
                 }
                 Effect::Commit {
                     ticket,
@@ -779,14 +809,15 @@ impl World {
                 let result = Ok(self.store.sweep(stamp, SWEPT));
                 self.input_of(of, Input::Swept { ticket, result });
             }
-            Pending::Load(ticket, model, items, features) => {
+            Pending::Load(ticket, model, mix, items, features) => {
                 let items = items.unwrap_or_else(|| self.store.scan_items());
                 let features = features.unwrap_or_else(|| self.store.scan_features());
                 let loaded = match self.named(of) {
-                    None => self.store.load(&items, &features, &model),
+                    None => self.store.load(&items, &features, (&model, mix)),
                     Some((name, kind)) => {
                         assert_eq!(kind, model);
-                        self.store.load_beside(&items, &features, &name, &kind)
+                        let of = (&kind, mix);
+                        self.store.load_beside(&items, &features, &name, of)
                     }
                 };
                 let result = Ok(loaded);
@@ -914,8 +945,11 @@ impl World {
         (material.row.version == row.version).then_some(Made {
             slot: row.slot,
             version: row.version,
+            habits: match space.language() {
+                Some(_) => habits.fingerprint(),
+                None => 0,
+            },
             space,
-            habits: habits.fingerprint(),
             feature,
             row: made_row(&material),
         })
@@ -1168,14 +1202,19 @@ impl World {
         let (Some(item), Some(content)) = (item, content) else {
             return;
         };
-        let of = &self.habits[&row.habits];
+        let is_of_text = row.space.language().is_some();
+        let none = Arc::default();
+        let of = match is_of_text {
+            true => &self.habits[&row.habits],
+            false => &none,
+        };
         let made = feature_of(&row.space.model(), item, content, of);
         assert_eq!(
             (&row.space, &row.feature),
             (&made.0, &made.1),
             "{row:?} {of:?}"
         );
-        if !self.may_be_of_others {
+        if !self.may_be_of_others && is_of_text {
             assert_eq!(row.habits, habits.fingerprint(), "{row:?} {habits:?}");
         }
     }
@@ -1188,7 +1227,7 @@ impl World {
         let opened = self.store.open();
         let model = opened.model().cloned();
         let model = model.unwrap_or_else(|| self::model("words-1"));
-        let habits = habits_of(&self.store);
+        let habits = self.habits_of(&model);
         let stored = opened.settings.unwrap_or_default().habits;
         assert_eq!(stored.fingerprint(), habits.fingerprint());
         let set = self.store.settings.get(&()).cloned().unwrap_or_default();
@@ -1203,15 +1242,23 @@ impl World {
         }
     }
 
+    /// The habits of the stored texts, if features of this kind depend on them.
+    fn habits_of(&self, kind: &ModelName) -> Habits {
+        match reads_texts(kind) {
+            true => habits_of(&self.store),
+            false => Habits::default(),
+        }
+    }
+
     /// Checks the same for models beside the served one, and that nothing is left of others.
     fn assert_all_exact(&self) {
         self.assert_exact();
-        let habits = habits_of(&self.store);
         let set = self.store.settings.get(&()).cloned().unwrap_or_default();
         for (name, entry) in set.models.beside() {
             assert_eq!(entry.stage, Stage::Ready, "{name}");
             let kept = self.kept.get(name).expect("its machine runs");
             assert!(kept.is_ready);
+            let habits = self.habits_of(&entry.kind);
             let of_model = self.store.beside(name).habits;
             assert_eq!(of_model.fingerprint(), habits.fingerprint());
             let lists = self.store.beside_lists.get(name).into_iter();
@@ -1300,8 +1347,17 @@ impl World {
     }
 }
 
-/// Runs one history; returns how often another model came to be served.
-fn run(seed: u64, steps: u32, ids: u64) -> u32 {
+/// What a history had.
+#[derive(Default)]
+struct Had {
+    /// How often another model came to be served.
+    swaps: u32,
+    /// Models that are mixes, in the end.
+    mixes: usize,
+}
+
+/// Runs one history.
+fn run(seed: u64, steps: u32, ids: u64) -> Had {
     let mut world = World::new(seed);
     for _ in 0..steps {
         world.step(ids);
@@ -1335,7 +1391,11 @@ fn run(seed: u64, steps: u32, ids: u64) -> u32 {
     for row in there {
         assert!(after.iter().any(|after| after.id == row.id), "{}", row.id);
     }
-    world.swaps
+    let set = world.store.settings.get(&());
+    Had {
+        swaps: world.swaps,
+        mixes: set.map_or(0, |set| set.models.mixes().len()),
+    }
 }
 
 /// The row of an item whose feature was made, if it must be stored again.
@@ -1381,6 +1441,10 @@ proptest! {
 /// The histories above test models only if other models come to be served.
 #[test]
 fn models_are_served_one_after_the_other() {
-    let swaps: u32 = (0..40).map(|seed| run(seed, 500, 20)).sum();
-    assert!(swaps > 0);
+    let mut all = Had::default();
+    for had in (0..40).map(|seed| run(seed, 500, 20)) {
+        all.swaps += had.swaps;
+        all.mixes += had.mixes;
+    }
+    assert!(all.swaps > 0 && all.mixes > 0);
 }

@@ -2,17 +2,18 @@
 //! the pool, and into features by a worker.
 
 mod isolation;
+mod mixing;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
-use compute_worker::models::{Own, compares_languages, weighs_by_domain};
+use compute_worker::models::{Own, compares_languages, dense_length, weighs_by_domain};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use kindred_shared::job::{ExtractTask, Job, Reply, Task};
-use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
+use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space, VectorName};
 use tracing::warn;
 
 use super::loading::failure;
@@ -27,6 +28,7 @@ use kindred_domain::extraction::{
 use kindred_domain::habits::{Habits, Survey};
 use kindred_domain::intake::Failure;
 use kindred_domain::material::Material;
+use kindred_domain::mix::kinds_of_texts;
 use kindred_domain::settings::DomainSettings;
 
 /// Items whose texts are read from the store at a time.
@@ -40,6 +42,9 @@ const SURVEY_PAGE: usize = 32;
 const LOOK: Duration = Duration::from_millis(500);
 const LOOKS: u32 = 60;
 
+/// Why no feature is made of an item whose row and content do not belong together.
+const DAMAGED: &str = "its text is damaged in the store; publish it again";
+
 /// What is known about a domain before features are made.
 pub struct Known {
     /// Spaces in which items have features, with the number of items.
@@ -52,12 +57,69 @@ pub struct Known {
     pub is_beside: bool,
 }
 
-/// Makes features for these items: of their texts, with the model; and of their own vectors. Items
-/// the store no longer has are left out.
+/// Makes features for these items: of their texts, with the model; of their vectors; or of both, for
+/// a mix. Items the store no longer has are left out.
 pub async fn extract(
     services: &Services,
     domain: &DomainName,
     model: &ModelName,
+    rows: Vec<ToExtract>,
+    settings: &DomainSettings,
+    known: Known,
+) -> Result<Vec<Made>, Failure> {
+    let Some(mix) = settings.mix.as_ref().filter(|_| model.is_mix()) else {
+        let own = model.prefers_own();
+        let made = extract_by(services, domain, (model, own), rows, settings, known).await;
+        for made in made.iter().flatten() {
+            tell_rejected(domain, made);
+        }
+        return made;
+    };
+    let kinds = mix.by_kind();
+    let mut parts = Vec::with_capacity(kinds.len());
+    for (kind, weight) in kinds {
+        // What its space tells about languages holds for the part, too.
+        let of_part = |(space, rows): &(Space, usize)| {
+            let language = space.language().filter(|_| space.model() == *model)?;
+            Some((Space::of_texts(kind, language), *rows))
+        };
+        let known = Known {
+            spaces: known.spaces.iter().filter_map(of_part).collect(),
+            lengths: BTreeMap::new(),
+            habits: habits_for(kind, &known.habits),
+            is_beside: known.is_beside,
+        };
+        let rows = rows.clone();
+        // The part of texts is of texts: own vectors have parts of their own.
+        let made = extract_by(services, domain, (kind, false), rows, settings, known).await?;
+        parts.push(mixing::Part {
+            weight,
+            length: dense_length(kind),
+            made: made.into_iter().map(|made| (made.slot, made)).collect(),
+        });
+    }
+    let made = mixing::mixed(model, parts, &known.habits);
+    for made in &made {
+        tell_rejected(domain, made);
+    }
+    Ok(made)
+}
+
+/// The habits with which a part of a mix is made. Those of a mix say how often terms of one part occur; the terms of
+/// other parts are not those.
+fn habits_for(kind: &ModelName, habits: &Arc<Habits>) -> Arc<Habits> {
+    if weighs_by_domain(kind) {
+        Arc::clone(habits)
+    } else {
+        Arc::new(habits.without_terms())
+    }
+}
+
+/// Makes features of one kind; `own`: whether those of own vectors take precedence over texts.
+async fn extract_by(
+    services: &Services,
+    domain: &DomainName,
+    (model, own): (&ModelName, bool),
     rows: Vec<ToExtract>,
     settings: &DomainSettings,
     known: Known,
@@ -87,19 +149,22 @@ pub async fn extract(
                     steps.push_back(extraction.read(found));
                 }
                 Step::Prepare(asked, fallback) => {
-                    let prepared = prepare(services, &preprocessor, asked, &habits, fallback).await;
+                    let prepared = prepare(
+                        services,
+                        (model, own),
+                        &preprocessor,
+                        asked,
+                        &habits,
+                        fallback,
+                    )
+                    .await;
                     steps.extend(extraction.prepared(prepared));
                 }
                 Step::Submit(piece, task, length) => {
                     let done = perform(&services.supervisor, domain, task, length, is_beside);
                     jobs.push(async move { (piece, done.await) });
                 }
-                Step::Done(result) => {
-                    for made in result.iter().flatten() {
-                        tell_rejected(domain, made);
-                    }
-                    return result;
-                }
+                Step::Done(result) => return result,
             }
         }
         let Some((piece, result)) = jobs.next().await else {
@@ -143,15 +208,23 @@ async fn read(
 /// Turns texts into terms, on the pool.
 async fn prepare(
     services: &Services,
+    (model, own): (&ModelName, bool),
     preprocessor: &Arc<Preprocessor>,
     asked: Vec<ExtractionRequest>,
     habits: &Arc<Habits>,
     fallback: Option<Fallback>,
 ) -> Vec<(ExtractionRequest, Prepared)> {
     let (preprocessor, habits) = (Arc::clone(preprocessor), Arc::clone(habits));
-    let one = move |asked: &ExtractionRequest| {
-        let fallback = fallback.as_ref();
-        prepare_one(&preprocessor, &asked.material, &habits, fallback)
+    let kind = model.clone();
+    let one = move |asked: &ExtractionRequest| match kind.vector() {
+        Some(name) => vector_of(&kind, &name, &asked.material),
+        None => prepare_one(
+            &preprocessor,
+            own,
+            &asked.material,
+            &habits,
+            fallback.as_ref(),
+        ),
     };
     match isolation::each(&services.pool, asked, LOOK, LOOKS, one).await {
         Ok(prepared) => {
@@ -170,17 +243,27 @@ async fn prepare(
     }
 }
 
+/// The feature of an item by a kind whose features are vectors of this name.
+fn vector_of(kind: &ModelName, name: &VectorName, material: &Material) -> Prepared {
+    if !material.is_whole() {
+        return Prepared::Unfit(DAMAGED.to_owned());
+    }
+    let vector = material.content.vector_named(name).unwrap_or_default();
+    Prepared::Known(Space::of_vectors(kind, vector.len()), Own::feature(vector))
+}
+
 fn prepare_one(
     preprocessor: &Preprocessor,
+    own: bool,
     material: &Material,
     habits: &Habits,
     fallback: Option<&Fallback>,
 ) -> Prepared {
     let Material { row, content } = material;
     if !material.is_whole() {
-        return Prepared::Unfit("its text is damaged in the store; publish it again".to_owned());
+        return Prepared::Unfit(DAMAGED.to_owned());
     }
-    if let Some(vector) = &content.vector {
+    if let Some(vector) = content.vector.as_ref().filter(|_| own) {
         return Prepared::Known(Space::own(vector.len()), Own::feature(vector));
     }
     let usual = Usual {
@@ -209,6 +292,7 @@ pub async fn survey(
     settings: &DomainSettings,
 ) -> Result<Survey, Failure> {
     let preprocessor = services.preprocessors.of(settings);
+    let model = &weighing(model, settings);
     let mut survey = Survey::default();
     let one = {
         let preprocessor = Arc::clone(&preprocessor);
@@ -234,6 +318,13 @@ pub async fn survey(
         *survey.terms.entry(id).or_default() += 1;
     }
     Ok(survey)
+}
+
+/// The kind whose terms may weigh less in this domain: of a mix it is the part of which they do.
+fn weighing(model: &ModelName, settings: &DomainSettings) -> ModelName {
+    let kinds = kinds_of_texts(model, settings.mix.as_deref());
+    let found = kinds.into_iter().find(|kind| weighs_by_domain(kind));
+    found.unwrap_or(model).clone()
 }
 
 /// Runs something on each text of these items, on the pool.

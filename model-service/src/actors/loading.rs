@@ -1,5 +1,7 @@
 //! Reads a domain from the store: its own rows, some items, or everything.
 
+use std::sync::Arc;
+
 use kindred_shared::{DomainName, ItemId, ModelName};
 
 use super::memory::Load;
@@ -7,7 +9,11 @@ use kindred_domain::intake::Failure;
 use kindred_domain::loaded::{Loaded, Opened};
 use kindred_domain::material::Material;
 use kindred_domain::memory::of_loading_read;
+use kindred_domain::mix::Mix;
 use kindred_domain::store::{BesideRow, DomainRow, FeatureRow, ItemRow, Page, Store, StoreError};
+
+/// Why a mix cannot be made: an older program has rewritten the domain's settings without it.
+pub const LOST_MIX: &str = "what it mixes is not stored any more; put the model again";
 
 /// Rows of a scan's first page.
 const FIRST_PAGE: usize = 1_000;
@@ -40,6 +46,10 @@ pub async fn open(
                 "unknown model {model}; the domain stays unchanged until a program that knows \
                  the model serves it"
             ),
+        }),
+        Some(model) if model.is_mix() && opened.mix_of(model).is_none() => Err(Failure {
+            needs_help: true,
+            detail: LOST_MIX.to_owned(),
         }),
         _ => Ok(Box::new(opened)),
     }
@@ -84,26 +94,27 @@ pub async fn whole(
 pub async fn load(
     store: &dyn Store,
     domain: &DomainName,
-    model: &ModelName,
+    (model, mix): (&ModelName, Option<Arc<Mix>>),
     of: Option<(&ModelName, &ModelName)>,
     load: &Load,
 ) -> Result<Box<Loaded>, Failure> {
     load.begin().await;
-    let read = read(store, domain, model, of, load).await;
+    let read = read(store, domain, (model, mix), of, load).await;
     read.map_err(|error| failure(&error))
 }
 
 async fn read(
     store: &dyn Store,
     domain: &DomainName,
-    model: &ModelName,
+    (model, mix): (&ModelName, Option<Arc<Mix>>),
     of: Option<(&ModelName, &ModelName)>,
     load: &Load,
 ) -> Result<Box<Loaded>, StoreError> {
-    let mut loaded = Box::<Loaded>::default();
+    let mut loaded = Box::new(Loaded::of(model, mix));
     let (mut items, mut feature_bytes) = (0, 0);
     let own = ModelName::own();
     let [mut of_items, mut of_model, mut of_own] = [const { Scan::START }; 3];
+    of_own.is_over = !model.prefers_own();
     // Pages of all three are read at once: a database reads them on several cores.
     while !(of_items.is_over && of_model.is_over && of_own.is_over) {
         let (rows, features, own_features) = tokio::try_join!(

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use compute_worker::models::term_ids;
+use compute_worker::models::{
+    Ingredient, compares_languages, dense_length, mix, term_ids, weighs_by_domain,
+};
 use kindred_shared::job::{ExtractTask, Job, Reply, Task, TermCounts};
 use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
 
@@ -63,7 +65,7 @@ impl Texts {
     }
 
     /// The space and the feature of a text, and its words. Takes some milliseconds, and much longer
-    /// when word vectors have to be read first.
+    /// when word vectors have to be read first. Of a mix, the text has the parts of texts.
     ///
     /// # Errors
     /// Why no feature could be made, in words.
@@ -72,6 +74,50 @@ impl Texts {
         text: &Text,
         rules: Rules<'_>,
     ) -> Result<(Space, Feature, Words), String> {
+        let mixed = rules.settings.mix.as_ref();
+        let Some(mixed) = mixed.filter(|_| rules.model.is_mix()) else {
+            return self.feature_by(text, rules);
+        };
+        let (mut made, mut language, mut words) = (Vec::new(), None, Words::new());
+        for (kind, weight) in mixed.by_kind() {
+            let mut feature = Feature::zero();
+            if !kind.is_of_domain() {
+                let of_part = |(space, rows): &(Space, usize)| {
+                    let language = space.language().filter(|_| space.model() == *rules.model)?;
+                    Some((Space::of_texts(kind, language), *rows))
+                };
+                let spaces: Vec<_> = rules.spaces.iter().filter_map(of_part).collect();
+                let without_terms = (!weighs_by_domain(kind)).then(|| rules.habits.without_terms());
+                let rules = Rules {
+                    model: kind,
+                    spaces: &spaces,
+                    habits: without_terms.as_ref().unwrap_or(rules.habits),
+                    ..rules
+                };
+                let (space, of_part, its_words) = self.feature_by(text, rules)?;
+                language = space.language().map(str::to_owned);
+                feature = of_part;
+                // Terms of the first part have the ids that explanations look for.
+                if made.is_empty() {
+                    words = its_words;
+                }
+            }
+            made.push((weight, dense_length(kind), feature));
+        }
+        let parts = made.iter().map(|(weight, length, feature)| Ingredient {
+            feature,
+            weight: *weight,
+            length: *length,
+        });
+        let feature = mix(&parts.collect::<Vec<_>>()).unwrap_or_else(Feature::zero);
+        let space = match language {
+            Some(language) => Space::of_texts(rules.model, &language),
+            None => Space::without_language(rules.model),
+        };
+        Ok((space, feature, words))
+    }
+
+    fn feature_by(&self, text: &Text, rules: Rules<'_>) -> Result<(Space, Feature, Words), String> {
         let of_most = || {
             let spaces = rules.spaces.iter();
             habitual(rules.model, spaces.map(|(space, rows)| (space, *rows)))
@@ -87,9 +133,13 @@ impl Texts {
             text.language.as_deref(),
             usual,
         );
-        let space = Space::of_texts(rules.model, &preprocessed.language);
+        let across = rules.settings.across_languages == Some(true);
+        let compared_in = match across && compares_languages(rules.model) {
+            true => Space::of_all_languages(rules.model),
+            false => Space::of_texts(rules.model, &preprocessed.language),
+        };
         if preprocessed.terms.is_empty() {
-            return Ok((space, Feature::zero(), Words::new()));
+            return Ok((compared_in, Feature::zero(), Words::new()));
         }
         let words = words(rules.model, &preprocessed);
         let row = TermCounts {
@@ -100,14 +150,14 @@ impl Texts {
         let job = Job {
             domain: rules.domain.clone(),
             task: Task::Extract(Arc::new(ExtractTask {
-                space: space.clone(),
+                space: Space::of_texts(rules.model, &preprocessed.language),
                 rows: vec![row],
             })),
         };
         match (self.extract)(&job) {
             Reply::Extracted(mut features) if features.len() == 1 => {
                 let feature = features.pop().unwrap_or_else(Feature::zero);
-                Ok((space, rules.habits.weigh(feature), words))
+                Ok((compared_in, rules.habits.weigh(feature), words))
             }
             Reply::Failed(why) => Err(why),
             Reply::UnknownModel(model) => Err(format!(
@@ -126,7 +176,10 @@ impl Texts {
             text.language.as_deref(),
             Usual::default(),
         );
-        words(model, &preprocessed)
+        let mix = settings.mix.as_ref().filter(|_| model.is_mix());
+        // Terms of the first part have the ids that explanations look for.
+        let first = mix.and_then(|mix| mix.kinds().next().cloned());
+        words(first.as_ref().unwrap_or(model), &preprocessed)
     }
 }
 

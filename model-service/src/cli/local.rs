@@ -132,6 +132,26 @@ pub(crate) struct QueriesArgs {
     pub(crate) flags: ServiceFlags,
 }
 
+/// Measures what models beside the active one cost, on a service of its own: memory, events, and
+/// activations.
+///
+/// Every domain has the same models: of texts, of vectors that items bring, and mixes of both. Events
+/// come one by one, each when everything is quiet.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ModelsArgs {
+    /// Number of domains
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) domains: u16,
+    /// Items of each domain
+    #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) items: u32,
+    /// Models of each domain, the active one included
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=64))]
+    pub(crate) models: u16,
+    #[command(flatten)]
+    pub(crate) flags: ServiceFlags,
+}
+
 /// Measures comparisons of text features: with their sparse parts, and the dense parts alone.
 ///
 /// Both take turns; no service is involved.

@@ -149,6 +149,7 @@ enum BenchCommand {
     Pipeline(local::PipelineArgs),
     Freshness(local::FreshnessArgs),
     Queries(local::QueriesArgs),
+    Models(local::ModelsArgs),
     Similarity(local::SimilarityArgs),
     Extract(local::ExtractArgs),
 }
@@ -190,6 +191,7 @@ impl Command {
             Self::Bench(BenchCommand::Pipeline(args)) => &args.flags.0,
             Self::Bench(BenchCommand::Freshness(args)) => &args.flags.0,
             Self::Bench(BenchCommand::Queries(args)) => &args.flags.0,
+            Self::Bench(BenchCommand::Models(args)) => &args.flags.0,
             Self::Bench(BenchCommand::Similarity(args)) => &args.flags.0,
             Self::Bench(BenchCommand::Extract(args)) => &args.flags.0,
             Self::Completions(_) | Self::Man(_) => return None,
@@ -302,6 +304,9 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
         Command::Bench(BenchCommand::Queries(args)) => {
             bench::queries::run(&args, &config, &origins, json, out)
         }
+        Command::Bench(BenchCommand::Models(args)) => {
+            bench::models::run(&args, &config, &origins, json, out)
+        }
         Command::Bench(BenchCommand::Similarity(args)) => {
             bench::similarity::run(&args, &config, json, out)
         }
@@ -394,6 +399,7 @@ mod tests {
                 "bench pipeline",
                 "bench freshness",
                 "bench queries",
+                "bench models",
                 "bench similarity",
                 "bench extract",
                 "completions",

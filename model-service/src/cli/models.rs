@@ -1,9 +1,11 @@
 //! `kindred models`: the models of a domain, the served one and those built next to it.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use kindred_api::model::{ActivatedAnswer, ModelAnswer, ModelBody, ModelsAnswer};
 use kindred_api::path;
+use kindred_shared::event::{MIX, VECTORS};
 
 use super::client::{Client, Server, printable};
 use super::exit::{CommandError, Exit, Outcome};
@@ -31,9 +33,15 @@ pub(crate) struct PutArgs {
     domain: String,
     /// The model's name
     name: String,
-    /// The model's kind [default: its name]
+    /// The model's kind [default: vectors with --vector, mix with --of, otherwise its name]
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
+    /// Of kind vectors: the name of the vectors that items bring
+    #[arg(long, value_name = "NAME")]
+    vector: Option<String>,
+    /// Of kind mix: a model of the domain and its weight, such as text-2=0.7; once for each
+    #[arg(long, value_name = "MODEL=WEIGHT", value_parser = part)]
+    of: Vec<(String, f64)>,
     #[command(flatten)]
     server: Server,
     #[command(flatten)]
@@ -66,6 +74,15 @@ pub(crate) struct DeleteArgs {
     pub(crate) flags: ClientFlags,
 }
 
+/// A model of a mix and its weight.
+fn part(given: &str) -> Result<(String, f64), String> {
+    let (name, weight) = given.rsplit_once('=').ok_or("write MODEL=WEIGHT")?;
+    let weight: Option<f64> = weight.parse().ok();
+    let weight = weight.filter(|weight| weight.is_finite());
+    let weight = weight.ok_or_else(|| format!("{name} needs a number as its weight"))?;
+    Ok((name.to_owned(), weight))
+}
+
 pub(crate) fn list(args: &ListArgs, config: &Config, json: bool, out: &mut dyn Write) -> Outcome {
     let client = args.server.client(config)?;
     let answer = client.get_good(&path::models(&args.domain))?;
@@ -76,7 +93,7 @@ pub(crate) fn list(args: &ListArgs, config: &Config, json: bool, out: &mut dyn W
     let ModelsAnswer { models } = client.read(&answer)?;
     writeln!(
         out,
-        "{:<24} {:<12} {:<9} {:>5}",
+        "{:<24} {:<16} {:<9} {:>5}",
         "model", "kind", "state", "done"
     )?;
     for model in &models {
@@ -87,8 +104,20 @@ pub(crate) fn list(args: &ListArgs, config: &Config, json: bool, out: &mut dyn W
 
 pub(crate) fn put(args: &PutArgs, config: &Config, json: bool, out: &mut dyn Write) -> Outcome {
     let client = args.server.client(config)?;
+    let of: BTreeMap<String, f64> = args.of.iter().cloned().collect();
+    if of.len() < args.of.len() {
+        return Err(CommandError::usage("--of names a model twice"));
+    }
+    let kind = match (&args.kind, &args.vector) {
+        (Some(kind), _) => kind,
+        (None, Some(_)) => VECTORS,
+        (None, None) if !of.is_empty() => MIX,
+        (None, None) => &args.name,
+    };
     let body = ModelBody {
-        kind: args.kind.as_ref().unwrap_or(&args.name).clone(),
+        kind: kind.to_owned(),
+        vector: args.vector.clone(),
+        of,
     };
     let body =
         serde_json::to_vec(&body).map_err(|error| CommandError::failed(error.to_string()))?;
@@ -143,15 +172,25 @@ fn write_model(model: &ModelAnswer, out: &mut dyn Write) -> std::io::Result<()> 
     let ModelAnswer {
         name,
         kind,
+        vector,
+        of,
         state,
         done,
         reason,
     } = model;
+    let kind = match vector {
+        Some(vector) => format!("{kind} {vector}"),
+        None if !of.is_empty() => {
+            let of = of.iter().map(|(name, weight)| format!("{name}={weight}"));
+            format!("{kind} {}", of.collect::<Vec<_>>().join(" "))
+        }
+        None => kind.clone(),
+    };
     let reason = reason.as_deref().map(printable).unwrap_or_default();
     let line = format!(
-        "{:<24} {:<12} {state:<9} {:>4.0}% {reason}",
+        "{:<24} {:<16} {state:<9} {:>4.0}% {reason}",
         name.as_str(),
-        kind.as_str(),
+        printable(&kind),
         100.0 * done
     );
     writeln!(out, "{}", line.trim_end())

@@ -20,9 +20,11 @@ use super::parts::{Queries, Reads};
 use super::question::{Of, QueryRequest};
 use super::relay::{as_ours, is_proxied};
 use super::taking_part::TakingPart;
+use super::values::invalid;
 use crate::actors::scans::ScanError;
 use crate::actors::texts::{Rules, Text, Texts, Words};
 use crate::owners::OwnerLocation;
+use kindred_domain::mix::kinds_of_texts;
 use kindred_domain::settings::{DomainSettings, NEAR_DUPLICATE};
 use kindred_domain::store::Partition;
 
@@ -380,10 +382,23 @@ impl Asking {
                 (Subject::Items(items.clone()), words.collect())
             }
             Of::Vector(values) => {
-                let (space, feature) = (Space::own(values.len()), Own::feature(values));
+                if model.is_mix() {
+                    let detail = "A mix cannot be asked by a vector: name one of its models.";
+                    return Err(invalid("vector", detail));
+                }
+                let space = match model.vector() {
+                    Some(_) => Space::of_vectors(&model, values.len()),
+                    None => Space::own(values.len()),
+                };
+                let feature = Own::feature(values);
                 (Subject::Feature { space, feature }, Words::new())
             }
             Of::Text(text) => {
+                if kinds_of_texts(&model, settings.mix.as_deref()).is_empty() {
+                    let detail = "This model compares vectors, not texts: ask for an item, or name \
+                         another model.";
+                    return Err(invalid("text", detail));
+                }
                 let rules = Rules {
                     domain: &self.domain,
                     model: &model,
@@ -395,11 +410,24 @@ impl Asking {
                     let detail = format!("The text could not be read: {why}. Ask again.");
                     Error::new(ProblemKind::NotReady, detail).retry_after(RETRY_S)
                 })?;
+                // Features of a mix are as long as the longest of them.
+                let rows = self.snapshot.features().of(&space).iter();
+                let lengths = rows.map(|live| live.rows.block.dimension());
+                let feature = match lengths.max() {
+                    Some(length) if length > 0 && space.is_ragged() => feature.fitted(length),
+                    _ => feature,
+                };
                 (Subject::Feature { space, feature }, words)
             }
         };
         self.question.subject = subject;
         Ok(words)
+    }
+
+    /// Whether the model's features are vectors of a name.
+    fn compares_vectors(&self) -> bool {
+        let kind = self.snapshot.model();
+        kind.is_some_and(|kind| kind.vector().is_some())
     }
 
     fn written(&self, found: &kindred_query::Found, words: &Words) -> Answered {
@@ -411,9 +439,9 @@ impl Asking {
             .iter()
             .find_map(|(id, _)| self.snapshot.item(id.as_str(), self.question.now));
         let model = match (&self.of, known) {
-            (Of::Vector(_), _) => Some(kindred_shared::name::OWN),
+            (Of::Vector(_), _) if !self.compares_vectors() => Some(kindred_shared::name::OWN),
             (_, Some(item)) => item.model(),
-            (_, None) => self.snapshot.model().map(ModelName::as_str),
+            (_, None) => self.snapshot.name().map(ModelName::as_str),
         };
         let about = About {
             domain: &self.domain,

@@ -74,6 +74,7 @@ pub(super) fn item_row(name: &str, version: u64) -> ItemRow {
         attributes: BTreeMap::new(),
         rejected: None,
         content_hash: 0,
+        vector_hashes: BTreeMap::new(),
     }
 }
 

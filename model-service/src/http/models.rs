@@ -3,12 +3,14 @@
 //! Changes are sent as events, so that they are ordered among the domain's other events whichever
 //! instance gets the request; the outcome is then read from the store.
 
+use std::collections::BTreeMap;
+
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, put};
 use compute_worker::models::{compares_languages, names_of_texts};
 use kindred_api::model::{ActivatedAnswer, ModelAnswer, ModelBody, ModelState, ModelsAnswer};
 use kindred_api::problem::ProblemKind;
-use kindred_shared::event::{Event, ModelChange, Modelled};
-use kindred_shared::{DomainName, ModelName};
+use kindred_shared::event::{Event, MIX, MOST_MIXED, ModelChange, Modelled, VECTORS, Weight};
+use kindred_shared::{DomainName, ModelName, VectorName};
 use serde_json::Value;
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -24,7 +26,7 @@ use super::request_name::request_name;
 use super::settings::{fits_model, outcome};
 use super::values::{invalid, only};
 use kindred_domain::experiment::Arm;
-use kindred_domain::models::{Models, Stage};
+use kindred_domain::models::{Models, ShownKind, Stage, Unmixed};
 use kindred_domain::settings::SettingsOutcome;
 use kindred_domain::status::{DomainStatus, LoadedState};
 
@@ -114,13 +116,25 @@ async fn put_one(
     asker: Asker,
 ) -> Result<HttpResponse, Error> {
     let OfModel { domain, name } = path.0;
-    let kind = kind(&body.read_whole(MAX_BYTES).await?)?;
-    let stored = reads.store.settings(&domain).await?;
-    let across = stored.and_then(|row| row.settings.across_languages);
-    if !compares_languages(&kind) {
-        fits_model(across, &kind)?;
-    }
-    let put = ModelChange::Put { kind };
+    let wanted = wanted(&body.read_whole(MAX_BYTES).await?)?;
+    let put = match wanted {
+        Wanted::Kind(kind) => {
+            let stored = reads.store.settings(&domain).await?;
+            let across = stored.and_then(|row| row.settings.across_languages);
+            // Vectors have no language.
+            if kind.vector().is_none() && !compares_languages(&kind) {
+                fits_model(across, &kind)?;
+            }
+            let of = BTreeMap::new();
+            ModelChange::Put { kind, of }
+        }
+        Wanted::Mix(of) => {
+            let (models, active_kind) = stored(&reads, &domain).await?;
+            fit_to_mix(&models, &active_kind, &of)?;
+            let kind = ModelName::new(MIX).expect("it is a name");
+            ModelChange::Put { kind, of }
+        }
+    };
     let became = change(&reads, &writes, &domain, &name, put, &asker).await?;
     let answer = described_one(&reads, &domain, &name).await?;
     Ok(match became {
@@ -240,25 +254,115 @@ fn unexpected(became: &SettingsOutcome) -> Error {
     Error::new(ProblemKind::NotReady, detail)
 }
 
-/// The kind that a body names.
-fn kind(body: &[u8]) -> Result<ModelName, Error> {
+/// A model that a body asks for.
+#[derive(Debug, PartialEq)]
+enum Wanted {
+    /// One of this kind.
+    Kind(ModelName),
+    /// One that mixes these.
+    Mix(BTreeMap<ModelName, Weight>),
+}
+
+/// The model that a body asks for.
+fn wanted(body: &[u8]) -> Result<Wanted, Error> {
     let mut object = object(body)?;
-    only(&object, &["kind"])?;
-    let known = names_of_texts();
-    let names: Vec<&str> = known.iter().map(ModelName::as_str).collect();
+    only(&object, &["kind", "vector", "of"])?;
+    let of_texts = names_of_texts();
+    let names = of_texts.iter().map(ModelName::as_str);
+    let names: Vec<&str> = names.chain([VECTORS, MIX]).collect();
     let Some(Value::String(kind)) = object.remove("kind") else {
         let detail = format!("kind is one of {}.", names.join(", "));
         return Err(invalid("kind", detail));
     };
-    let found = known.iter().find(|known| known.as_str() == kind);
-    found.cloned().ok_or_else(|| {
+    if !names.contains(&kind.as_str()) {
         let shown: String = kind.chars().take(100).collect();
         let nearest = nearest(&shown, &names).unwrap_or_default();
         let known = names.join(", ");
         let detail =
             format!("Unknown kind of model {shown:?}; the nearest is {nearest}. Known: {known}.");
-        invalid("kind", detail)
-    })
+        return Err(invalid("kind", detail));
+    }
+    let mut given = |name: &str| object.remove(name).filter(|value| !value.is_null());
+    let (vector, of) = (given("vector"), given("of"));
+    for (name, value, only_of) in [("vector", &vector, VECTORS), ("of", &of, MIX)] {
+        if value.is_some() && kind != only_of {
+            let detail = format!("Only models of kind {only_of} have {name}; leave it out.");
+            return Err(invalid(name, detail));
+        }
+    }
+    match kind.as_str() {
+        VECTORS => vector_kind(vector.as_ref()).map(Wanted::Kind),
+        MIX => weights(of.as_ref()).map(Wanted::Mix),
+        _ => {
+            let found = of_texts.iter().find(|known| known.as_str() == kind);
+            let gone = || invalid("kind", format!("kind is one of {}.", names.join(", ")));
+            found.cloned().map(Wanted::Kind).ok_or_else(gone)
+        }
+    }
+}
+
+/// The kind whose features are the vectors of this name.
+fn vector_kind(vector: Option<&Value>) -> Result<ModelName, Error> {
+    let Some(name) = vector.and_then(Value::as_str) else {
+        let detail = "vector is the name of a vector that items bring in vectors, such as \"clip\"; own is the one \
+                      that they bring as vector.";
+        return Err(invalid("vector", detail));
+    };
+    let name = VectorName::new(name).map_err(|error| invalid("vector", format!("{error}.")))?;
+    Ok(ModelName::of_vector(&name))
+}
+
+/// The models that a mix mixes, and their weights.
+fn weights(of: Option<&Value>) -> Result<BTreeMap<ModelName, Weight>, Error> {
+    let of = of.and_then(Value::as_object);
+    let Some(of) = of.filter(|of| (1..=MOST_MIXED).contains(&of.len())) else {
+        let detail = format!(
+            "of names 1 to {MOST_MIXED} models of the domain, each with its weight, such as \
+             {{\"text-2\":0.7,\"clip\":0.3}}."
+        );
+        return Err(invalid("of", detail));
+    };
+    let weight = |(name, weight): (&String, &Value)| {
+        let shown: String = name.chars().take(100).collect();
+        let field = format!("of.{shown}");
+        let name = ModelName::new(name).map_err(|error| invalid(&field, format!("{error}.")))?;
+        let Some(weight) = weight.as_f64().and_then(Weight::new) else {
+            let most = Weight::MOST;
+            let detail = format!("The weight of {name} is a number above 0, at most {most}.");
+            return Err(invalid(field, detail));
+        };
+        Ok((name, weight))
+    };
+    of.iter().map(weight).collect()
+}
+
+/// Whether these models of a domain can be mixed.
+fn fit_to_mix(
+    models: &Models,
+    active_kind: &ModelName,
+    of: &BTreeMap<ModelName, Weight>,
+) -> Result<(), Error> {
+    let unmixed = match models.mixed(active_kind, of) {
+        Ok(_) => return Ok(()),
+        Err(unmixed) => unmixed,
+    };
+    let (field, more) = match &unmixed {
+        Unmixed::Unknown(name) => {
+            let active = models.active(active_kind);
+            let known = models.beside().keys().chain([active]);
+            let known: Vec<&str> = known.map(ModelName::as_str).collect();
+            let nearest = nearest(name.as_str(), &known).unwrap_or_default();
+            let known = known.join(", ");
+            let more = format!("; the nearest is {nearest}. Its models: {known}");
+            (format!("of.{name}"), more)
+        }
+        Unmixed::IsMix(name) => (format!("of.{name}"), String::new()),
+        _ => ("of".to_owned(), String::new()),
+    };
+    Err(invalid(
+        field,
+        format!("A mix cannot be made: {unmixed}{more}."),
+    ))
 }
 
 /// The stored models of a domain, and the kind of the served one.
@@ -288,13 +392,20 @@ async fn described_one(
 /// The domain's models as this process knows them.
 async fn described(reads: &Reads, domain: &DomainName) -> Result<Vec<ModelAnswer>, Error> {
     let (models, kind) = stored(reads, domain).await?;
-    let active = ModelAnswer {
-        name: models.active(&kind).clone(),
-        kind: kind.clone(),
-        state: ModelState::Active,
-        done: 1.0,
-        reason: None,
+    let answer = |name: &ModelName, kind: &ModelName, state, done, reason| {
+        let ShownKind { kind, vector, of } = models.shown_kind(kind);
+        let weight = |(name, weight): (ModelName, Weight)| (name, weight.get());
+        ModelAnswer {
+            name: name.clone(),
+            kind,
+            vector,
+            of: of.into_iter().map(weight).collect(),
+            state,
+            done,
+            reason,
+        }
     };
+    let active = answer(models.active(&kind), &kind, ModelState::Active, 1.0, None);
     let beside = models.beside().iter().map(|(name, entry)| {
         let status = reads
             .views
@@ -309,13 +420,7 @@ async fn described(reads: &Reads, domain: &DomainName) -> Result<Vec<ModelAnswer
                 (ModelState::Building, done, reason)
             }
         };
-        ModelAnswer {
-            name: name.clone(),
-            kind: entry.kind.clone(),
-            state,
-            done,
-            reason,
-        }
+        answer(name, &entry.kind, state, done, reason)
     });
     let mut all: Vec<ModelAnswer> = beside.chain([active]).collect();
     all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -341,8 +446,50 @@ mod tests {
 
     #[test]
     fn a_kind_is_known_or_the_nearest_is_named() {
-        assert_eq!(kind(br#"{"kind":"words-1"}"#).unwrap().as_str(), "words-1");
+        let kind = |body: &str| match wanted(body.as_bytes()).unwrap() {
+            Wanted::Kind(kind) => kind,
+            Wanted::Mix(of) => panic!("{of:?}"),
+        };
+        assert_eq!(kind(r#"{"kind":"words-1"}"#).as_str(), "words-1");
+        let of = kind(r#"{"kind":"vectors","vector":"clip","of":null}"#);
+        let shown = Models::default().shown_kind(&of);
+        assert_eq!(
+            (shown.kind.as_str(), shown.vector),
+            ("vectors", of.vector())
+        );
+        assert_eq!(of.vector().unwrap().as_str(), "clip");
+        let mix = wanted(br#"{"kind":"mix","of":{"text-2":0.7,"clip":3}}"#).unwrap();
+        let expected = [("text-2", 0.7), ("clip", 3.0)]
+            .map(|(name, weight)| (ModelName::new(name).unwrap(), Weight::new(weight).unwrap()));
+        assert_eq!(mix, Wanted::Mix(expected.into()));
         for (bad, words) in [
+            (r#"{"kind":"vector"}"#, "nearest is vectors"),
+            (r#"{"kind":"vectors-clip"}"#, "nearest is vectors"),
+            (r#"{"kind":"vectors"}"#, "name of a vector"),
+            (r#"{"kind":"vectors","vector":5}"#, "name of a vector"),
+            (r#"{"kind":"vectors","vector":"Clip"}"#, "Clip"),
+            (r#"{"kind":"vectors","vectr":"clip"}"#, "nearest is vector"),
+            (
+                r#"{"kind":"vectors","vector":"clip","of":{"a":1}}"#,
+                "Only models of kind mix",
+            ),
+            (
+                r#"{"kind":"text-2","vector":"clip"}"#,
+                "Only models of kind vectors",
+            ),
+            (r#"{"kind":"mux","of":{"a":1}}"#, "nearest is mix"),
+            (r#"{"kind":"mix"}"#, "1 to 8 models"),
+            (r#"{"kind":"mix","of":{}}"#, "1 to 8 models"),
+            (r#"{"kind":"mix","of":["text-2"]}"#, "1 to 8 models"),
+            (
+                r#"{"kind":"mix","of":{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1}}"#,
+                "1 to 8 models",
+            ),
+            (r#"{"kind":"mix","of":{"text-2":0}}"#, "number above 0"),
+            (r#"{"kind":"mix","of":{"text-2":-0.5}}"#, "number above 0"),
+            (r#"{"kind":"mix","of":{"text-2":"1"}}"#, "number above 0"),
+            (r#"{"kind":"mix","of":{"text-2":1e400}}"#, "number"),
+            (r#"{"kind":"mix","of":{"Text":1}}"#, "a-z"),
             (r#"{"kind":"text-3"}"#, "nearest is text-2"),
             (r#"{"kind":"own"}"#, "Known: "),
             (r#"{"kind":7}"#, "kind is one of"),
@@ -350,10 +497,20 @@ mod tests {
             (r#"{"kind":"text-2","knd":1}"#, "knd"),
             ("[]", "JSON object"),
         ] {
-            let error = kind(bad.as_bytes()).unwrap_err();
+            let error = wanted(bad.as_bytes()).unwrap_err();
             assert_eq!(error.status_code(), 400, "{bad}");
             assert!(error.to_string().contains(words), "{error}");
         }
+    }
+
+    #[test]
+    fn only_models_of_the_domain_are_mixed() {
+        let name = |name: &str| ModelName::new(name).unwrap();
+        let of = |part: &str| [(name(part), Weight::new(1.0).unwrap())].into();
+        let models = Models::default();
+        assert!(fit_to_mix(&models, &name("text-2"), &of("text-2")).is_ok());
+        let error = fit_to_mix(&models, &name("text-2"), &of("text-1")).unwrap_err();
+        assert!(error.to_string().contains("nearest is text-2"), "{error}");
     }
 
     #[test]

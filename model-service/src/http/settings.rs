@@ -195,19 +195,21 @@ async fn go_together(
     if !wanted.contains_key("across_languages") && !wanted.contains_key("model") {
         return Ok(());
     }
-    let stored = reads.store.settings(domain).await?.map(|row| row.settings);
-    let stored = stored.unwrap_or_default();
+    let stored = reads.store.settings(domain).await?.unwrap_or_default();
     let row = reads.registered(domain).await?;
     let across = match wanted.get("across_languages") {
         Some(value) if !value.is_null() => value.as_bool(),
-        _ => stored.across_languages,
+        _ => stored.settings.across_languages,
     };
     let named = wanted.get("model").and_then(Value::as_str);
     let model = named
         .and_then(|name| ModelName::new(name).ok())
         .or_else(|| row.map(|row| row.model))
         .unwrap_or_else(default_model);
-    fits_model(across, &model)
+    let kinds = stored.models.kinds_of_texts(&model);
+    kinds
+        .into_iter()
+        .try_for_each(|kind| fits_model(across, kind))
 }
 
 pub(super) fn fits_model(across_languages: Option<bool>, model: &ModelName) -> Result<(), Error> {

@@ -14,6 +14,7 @@ use super::asking::{Answered, Here, QueryTarget, answer, has_defaults, place};
 use super::conditions::Wanted;
 use super::error::Error;
 use super::filter_parameters::FilterQuery;
+use super::models::stored;
 use super::openapi;
 use super::parts::{Part, Queries, Reads};
 use super::path::{InPath, OfItem};
@@ -292,13 +293,15 @@ async fn from_store(
     Ok(Some(respond(Answered { body, is_listed })))
 }
 
-/// The item's model: its feature's, else its domain's.
+/// The item's model: that of own vectors, or the served one.
 async fn model_of(reads: &Reads, domain: &DomainName, id: &ItemId) -> Result<ModelName, Error> {
-    let Some(row) = reads.registered(domain).await? else {
-        return Err(Error::unknown_domain());
-    };
-    let newest = newest_feature(&*reads.store, domain, &row.model, id).await?;
-    Ok(newest.map_or(row.model, |stamp| stamp.space.model()))
+    let (models, kind) = stored(reads, domain).await?;
+    let newest = newest_feature(&*reads.store, domain, &kind, id).await?;
+    let own = newest.filter(|stamp| stamp.space.is_own());
+    Ok(match own {
+        Some(stamp) => stamp.space.model(),
+        None => models.active(&kind).clone(),
+    })
 }
 
 /// The neighbours whose rows exist, as they are shown. The language that their texts were read in

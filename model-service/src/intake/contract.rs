@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kindred_shared::event::{Delete, Event, Reason, Refusal, Upsert, UpsertKind};
-use kindred_shared::{DomainName, ItemId};
+use kindred_shared::{DomainName, ItemId, VectorName};
 
 use kindred_domain::intake::*;
 
@@ -105,6 +105,7 @@ fn upsert(id: &str, version: u64, text_bytes: usize) -> Event {
         hidden: false,
         version: Some(version),
         vector: Some(vec![0.5]),
+        vectors: [(VectorName::new("clip").unwrap(), vec![0.25, -1.0])].into(),
         attributes: [("k".to_string(), "v".to_string())].into(),
     }))
 }

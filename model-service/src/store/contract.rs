@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::DateTime;
-use kindred_shared::{DomainName, Feature, ItemId, ModelInputs, ModelName, Space};
+use kindred_shared::{DomainName, Feature, ItemId, ModelInputs, ModelName, Space, VectorName};
 use serde_json::json;
 
 use kindred_domain::experiment::feedback::FeedbackKind;
@@ -64,7 +64,7 @@ macro_rules! store_contract {
     )+};
     (@all $attributes:tt $fixture:expr) => {
         $crate::store::contract::store_contract!(@cases $attributes $fixture;
-            round_trip, features_of_models_lie_side_by_side, rows_of_unknown_models_are_left_alone, the_settings_last_set_are_read, pages_ten_thousand_rows_in_order, pages_lists_in_order, keeps_strange_ids_apart,
+            round_trip, features_of_models_lie_side_by_side, features_of_vectors_and_mixes_belong_to_their_domain, rows_of_unknown_models_are_left_alone, the_settings_last_set_are_read, pages_ten_thousand_rows_in_order, pages_lists_in_order, keeps_strange_ids_apart,
             deletes_and_creates_again, a_late_lower_stamp_loses, the_same_batch_again_is_harmless,
             a_newer_owner_fences_out_an_older, a_fence_keeps_settings_out, one_of_sixteen_contenders_gets_the_lease,
             a_stale_expectation_is_refused, a_removed_domain_is_swept_in_steps, the_row_of_a_removed_domain_is_purged, knows_who_is_there, keeps_domains_apart, keeps_what_it_acknowledged,
@@ -151,13 +151,23 @@ pub(crate) fn item(name: &str, version: u64) -> ItemRow {
         attributes: BTreeMap::from([("author".into(), "x\ny".into())]),
         rejected: None,
         content_hash: u64::MAX - version,
+        vector_hashes: if version.is_multiple_of(2) {
+            BTreeMap::from([(clip(), u64::MAX - version), (VectorName::own(), 0)])
+        } else {
+            BTreeMap::new()
+        },
     }
+}
+
+fn clip() -> VectorName {
+    VectorName::new("clip").unwrap()
 }
 
 pub(crate) fn content(text: &str) -> Content {
     Content {
         text: Some(text.into()),
         vector: Some(vec![0.5, -0.25, f32::MIN_POSITIVE]),
+        vectors: BTreeMap::from([(clip(), vec![-0.0, 1.0, f32::MAX])]),
     }
 }
 
@@ -426,6 +436,63 @@ pub(crate) async fn features_of_models_lie_side_by_side(fixture: &impl Fixture) 
     assert_eq!((version(&words).await, version(&own).await), (None, None));
     assert_eq!(features(&*store, &d, &words).await, [feature("b", 1)]);
     assert_eq!(features(&*store, &d, &own).await, [own_of("c", 2)]);
+}
+
+pub(crate) async fn features_of_vectors_and_mixes_belong_to_their_domain(fixture: &impl Fixture) {
+    let store = fixture.open().await;
+    let d = domain("own-kinds");
+    let (of_clip, mix) = (ModelName::of_vector(&clip()), ModelName::of_mix(u64::MAX));
+    let gone = ModelName::new("vectors-gone").unwrap();
+    let kinds = [&of_clip, &mix, &gone];
+    assert!(kinds.iter().all(|kind| store.knows(kind)));
+    let mut set = settings(5);
+    set.settings.model = Some(mix.clone());
+    set.models = serde_json::from_value(json!({
+        "active": "best",
+        "beside": {"pictures": {"kind": of_clip, "stage": "ready"}},
+        "leaving": {"former": {"kind": gone, "wholly": true}},
+        "mixes": {"best": {"of": {"pictures": {"kind": of_clip, "weight": 0.7}}}},
+    }))
+    .unwrap();
+    let of = |kind: &ModelName, name: &str| feature_of(kind.as_str(), name, 1);
+    let mut writes = vec![
+        Write::Domain(domain_row(&d, 2)),
+        Write::Settings(set.clone()),
+        Write::Item(item("a", 2)),
+        Write::Item(item("b", 2)),
+        Write::Feature(feature_of("own", "b", 2)),
+    ];
+    for kind in kinds {
+        writes.extend(["a", "b"].map(|name| Write::Feature(of(kind, name))));
+    }
+    put(&*store, &d, 1, 0, writes).await.unwrap();
+    assert_eq!(store.settings(&d).await, Ok(Some(set)));
+    for kind in kinds {
+        let both = [of(kind, "a"), of(kind, "b")];
+        assert_eq!(features(&*store, &d, kind).await, both);
+    }
+    // Vectors of items' own are no features of these kinds.
+    let newest = newest_feature(&*store, &d, &mix, &id("b")).await.unwrap();
+    assert_eq!(newest.unwrap().space, of(&mix, "b").space);
+
+    // Features of these kinds are deleted by name.
+    let all_known = vec![
+        Write::DeleteFeatures(id("a")),
+        Write::DeleteFeature(of_clip.clone(), id("a")),
+    ];
+    put(&*store, &d, 1, 1, all_known).await.unwrap();
+    assert_eq!(features(&*store, &d, &of_clip).await, [of(&of_clip, "b")]);
+    assert_eq!(features(&*store, &d, &mix).await.len(), 2);
+
+    // With the domain, all are deleted: of the served model, of others, and of those that are being deleted.
+    let mut steps = 0;
+    while !store.sweep(&d, stamp(1, 20), 7).await.unwrap() {
+        steps += 1;
+        assert!(steps < 100, "it never ends");
+    }
+    for kind in kinds {
+        assert_eq!(features(&*store, &d, kind).await, []);
+    }
 }
 
 pub(crate) async fn rows_of_unknown_models_are_left_alone(fixture: &impl Fixture) {

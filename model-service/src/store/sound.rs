@@ -8,7 +8,6 @@ use kindred_shared::ModelName;
 use kindred_shared::event::{MAX_VECTOR, MAX_VERSION};
 use kindred_shared::feature::HIGHEST_SCORE;
 use kindred_shared::job::KEEP;
-use kindred_shared::name::OWN;
 
 use kindred_domain::store::{Content, DomainRow, FeatureRow, ItemRow, ListRow, Removed};
 
@@ -54,15 +53,15 @@ pub(super) fn item(row: ItemRow) -> Result<ItemRow, String> {
     Ok(row)
 }
 
-/// An item's text and vector.
+/// An item's text and vectors.
 pub(super) fn content(content: Content) -> Result<Content, String> {
-    if let Some(vector) = &content.vector {
+    for vector in content.vector.iter().chain(content.vectors.values()) {
         let length = vector.len();
         if !(1..=MAX_VECTOR).contains(&length) {
-            return Err(format!("its vector has {length} values"));
+            return Err(format!("a vector has {length} values"));
         }
         if !vector.iter().all(|value| value.is_finite()) {
-            return Err("a value of its vector is not a finite number".to_owned());
+            return Err("a value of a vector is not a finite number".to_owned());
         }
     }
     Ok(content)
@@ -81,9 +80,8 @@ pub(super) fn feature(row: FeatureRow, model: &ModelName) -> Result<FeatureRow, 
     if length > MAX_VECTOR {
         return Err(format!("its dense part has {length} values"));
     }
-    let own = row.space.as_str().strip_prefix(OWN);
-    let own = own.and_then(|rest| rest.strip_prefix('/'));
-    if own.is_some_and(|own| length > 0 && own.parse() != Ok(length)) {
+    let stated = row.space.vector_length();
+    if stated.is_some_and(|stated| stated != length && !row.feature.is_zero()) {
         return Err(format!("its {length} values do not match {}", row.space));
     }
     if !row.feature.is_scaled() {
@@ -204,6 +202,14 @@ mod tests {
             };
             assert!(content(wrong).is_err());
         }
+        for vector in [vec![], vec![f32::NAN]] {
+            let clip = kindred_shared::VectorName::new("clip").unwrap();
+            let wrong = Content {
+                vectors: [(clip, vector)].into(),
+                ..text("words")
+            };
+            assert!(content(wrong).is_err());
+        }
     }
 
     #[test]
@@ -223,6 +229,7 @@ mod tests {
         assert!(wrong("words-1/en", vec![0.0; MAX_VECTOR + 1], 1).contains("4097 values"));
         assert!(wrong("words-1/en", vec![1.0], u64::MAX).contains("-1 is not a valid version"));
         assert!(wrong("own/3", vec![1.0], 1).contains("own/3"));
+        assert!(wrong("vectors-clip/3", vec![1.0], 1).contains("vectors-clip/3"));
         let other = feature(contract::feature("a", 1), &ModelName::own());
         assert!(other.unwrap_err().contains("another model"));
     }

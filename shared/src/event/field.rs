@@ -7,9 +7,10 @@ use chrono::{DateTime, Datelike, Utc};
 
 use crate::event::member::{JsonType, Member, Members, whole_characters, without_mark};
 use crate::event::{
-    Limits, MAX_CATEGORIES, MAX_LABEL_BYTES, MAX_VECTOR, MAX_VERSION, Reason, Refusal,
+    Limits, MAX_CATEGORIES, MAX_LABEL_BYTES, MAX_VECTOR, MAX_VECTORS, MAX_VERSION, Reason, Refusal,
 };
 use crate::language;
+use crate::name::VectorName;
 
 /// Characters of an offending value that a refusal quotes.
 const QUOTED_CHARS: usize = 48;
@@ -190,47 +191,38 @@ impl<'a> Fields<'a> {
 
     /// 1 to [`MAX_VECTOR`] numbers, each finite as `f32`, not all zero.
     pub(super) fn vector(&mut self) -> Result<Option<Vec<f32>>, Refusal> {
-        let Some(value) = self.take("vector") else {
-            return Ok(None);
+        let vector = self.take("vector");
+        vector.map(|value| numbers("vector", value)).transpose()
+    }
+
+    /// Vectors by name, each as [`Self::vector`]; empty if absent. Null entries count as absent.
+    pub(super) fn vectors(&mut self) -> Result<BTreeMap<VectorName, Vec<f32>>, Refusal> {
+        let Some(value) = self.take("vectors") else {
+            return Ok(BTreeMap::new());
         };
-        let Some(values) = value.array() else {
+        let Some(entries) = value.object() else {
             return Err(refuse(
                 Reason::InvalidVector,
-                "vector",
+                "vectors",
                 &shown(value),
-                &format!("an array of 1 to {MAX_VECTOR} numbers"),
+                "an object of vectors by name, such as {\"clip\":[0.1,0.2]}",
             ));
         };
-        let whole = |detail: String| Refusal::new(Reason::InvalidVector, Some("vector"), detail);
-        if values.is_empty() || values.len() > MAX_VECTOR {
-            return Err(whole(format!(
-                "`vector` has {} values; expected 1 to {MAX_VECTOR}, or leave it out",
-                values.len()
-            )));
+        // Sorted by name, so that of several errors the same one is always reported.
+        let entries: BTreeMap<Cow<'_, str>, Member<'_>> = entries.into_iter().collect();
+        let there = entries.iter().filter(|(_, value)| !value.is_null());
+        if there.clone().count() > MAX_VECTORS {
+            return Err(too_many_vectors(there.count()));
         }
-        let mut vector = Vec::with_capacity(values.len());
-        for (at, value) in values.into_iter().enumerate() {
-            let number = value.number().map(|number| number as f32);
-            match number.filter(|number| number.is_finite()) {
-                Some(number) => vector.push(number),
-                None => {
-                    return Err(refuse(
-                        Reason::InvalidVector,
-                        &format!("vector[{at}]"),
-                        &shown(value),
-                        "a number within the range of a 32-bit float",
-                    ));
-                }
-            }
-        }
-        if vector.iter().all(|&number| number == 0.0) {
-            return Err(whole(format!(
-                "all {} values of `vector` are zero as 32-bit floats: it has no direction to \
-                 compare; leave it out",
-                vector.len()
-            )));
-        }
-        Ok(Some(vector))
+        there
+            .map(|(name, value)| {
+                let field = format!("vectors.{}", cut(name).escape_debug());
+                let name = VectorName::new(name).map_err(|error| {
+                    Refusal::new(Reason::InvalidVector, Some(&field), error.to_string())
+                })?;
+                Ok((name, numbers(&field, *value)?))
+            })
+            .collect()
     }
 
     /// A set of at most [`MAX_CATEGORIES`] short strings; empty if absent.
@@ -322,6 +314,55 @@ impl<'a> Fields<'a> {
             .collect::<Result<_, _>>()
             .map(Some)
     }
+}
+
+/// The refusal of an item with this many vectors.
+pub(super) fn too_many_vectors(count: usize) -> Refusal {
+    let detail = format!(
+        "the item has {count} vectors, the limit is {MAX_VECTORS}, `vector` included: send fewer"
+    );
+    Refusal::new(Reason::TooLarge, Some("vectors"), detail)
+}
+
+/// A vector: 1 to [`MAX_VECTOR`] numbers, each finite as `f32`, not all zero.
+fn numbers(field: &str, value: Member<'_>) -> Result<Vec<f32>, Refusal> {
+    let Some(values) = value.array() else {
+        return Err(refuse(
+            Reason::InvalidVector,
+            field,
+            &shown(value),
+            &format!("an array of 1 to {MAX_VECTOR} numbers"),
+        ));
+    };
+    let whole = |detail: String| Refusal::new(Reason::InvalidVector, Some(field), detail);
+    if values.is_empty() || values.len() > MAX_VECTOR {
+        return Err(whole(format!(
+            "`{field}` has {} values; expected 1 to {MAX_VECTOR}, or leave it out",
+            values.len()
+        )));
+    }
+    let mut vector = Vec::with_capacity(values.len());
+    for (at, value) in values.into_iter().enumerate() {
+        let number = value.number().map(|number| number as f32);
+        match number.filter(|number| number.is_finite()) {
+            Some(number) => vector.push(number),
+            None => {
+                return Err(refuse(
+                    Reason::InvalidVector,
+                    &format!("{field}[{at}]"),
+                    &shown(value),
+                    "a number within the range of a 32-bit float",
+                ));
+            }
+        }
+    }
+    if vector.iter().all(|&number| number == 0.0) {
+        return Err(whole(format!(
+            "all {} values of `{field}` are zero as 32-bit floats: it has no direction to compare; leave it out",
+            vector.len()
+        )));
+    }
+    Ok(vector)
 }
 
 /// Refuses a text that exceeds its limit.

@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 
 use crate::event::{Delete, Event, Upsert, UpsertKind};
-use crate::name::{DomainName, ItemId};
+use crate::name::{DomainName, ItemId, VectorName};
 
 impl Event {
     /// The event as one JSON object on one line: fields in a fixed order, times in UTC with `Z`,
@@ -70,6 +70,8 @@ struct Content<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     vector: Option<Vec<f64>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    vectors: BTreeMap<&'a VectorName, Vec<f64>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     attributes: &'a BTreeMap<String, String>,
 }
 
@@ -107,10 +109,12 @@ impl<'a> From<&'a Upsert> for Written<'a> {
                 publish_at: upsert.publish_at.map(written_time),
                 expires_at: upsert.expires_at.map(written_time),
                 hidden: upsert.hidden,
-                vector: upsert
-                    .vector
-                    .as_ref()
-                    .map(|vector| vector.iter().copied().map(written_value).collect()),
+                vector: upsert.vector.as_deref().map(written_vector),
+                vectors: upsert
+                    .vectors
+                    .iter()
+                    .map(|(name, vector)| (name, written_vector(vector)))
+                    .collect(),
                 attributes: &upsert.attributes,
             }),
         }
@@ -121,10 +125,14 @@ pub(super) fn written_time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
+fn written_vector(vector: &[f32]) -> Vec<f64> {
+    vector.iter().copied().map(written_value).collect()
+}
+
 /// The number to write for a value of a vector: `0.1` instead of `0.10000000149011612`, unless the
 /// short one is so close to the middle between two `f32` that a reader whose `f64` is off by a unit
 /// or two in the last place would round it to the other one.
-fn written_value(value: f32) -> f64 {
+pub(super) fn written_value(value: f32) -> f64 {
     let exact = f64::from(value);
     let short = value.to_string().parse::<f64>().unwrap_or(exact);
     let margin = short.abs() * 1e-15;

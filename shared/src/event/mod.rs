@@ -15,7 +15,7 @@ mod removal;
 
 pub use configure::{CONFIGURED, Configure, NOBODY};
 pub use member::{Member, Members, whole_characters, without_mark};
-pub use modelled::{MODELLED, ModelChange, Modelled};
+pub use modelled::{MIX, MODELLED, MOST_MIXED, ModelChange, Modelled, VECTORS, Weight};
 pub use parse::{parse, parse_for, parse_item, parse_patch};
 pub use patch::{Change, Changes, PATCHABLE, PATCHED, Patch};
 pub use recorded::{RECORDED, Recorded};
@@ -26,12 +26,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::name::{DomainName, ItemId};
+use crate::name::{DomainName, ItemId, VectorName};
 
 /// Highest version: 2^53 − 1, the highest whole number that every JSON implementation can represent.
 pub const MAX_VERSION: u64 = (1 << 53) - 1;
-/// Longest vector of an item's own.
+/// Longest vector of an item.
 pub const MAX_VECTOR: usize = 4096;
+/// Most vectors of an item, the one of its own included.
+pub const MAX_VECTORS: usize = 8;
 /// Longest `url` and `image`, in bytes of UTF-8.
 pub const MAX_ADDRESS_BYTES: usize = 2 << 10;
 /// Longest `group` and label, in bytes of UTF-8.
@@ -166,6 +168,8 @@ pub struct Upsert {
     pub version: Option<u64>,
     /// A feature of its own: 1 to [`MAX_VECTOR`] finite values, not all zero.
     pub vector: Option<Vec<f32>>,
+    /// Its other vectors by name, each like the one of its own: with that at most [`MAX_VECTORS`].
+    pub vectors: BTreeMap<VectorName, Vec<f32>>,
     /// Arbitrary keys and values.
     pub attributes: BTreeMap<String, String>,
 }
@@ -235,7 +239,7 @@ pub enum Reason {
     IdMismatch,
     /// `version` is not a whole number from 0 to 2^53 − 1.
     InvalidVersion,
-    /// `vector` is empty, too long, not finite or all zero.
+    /// A vector is empty, too long, not finite or all zero, or its name is not one.
     InvalidVector,
     /// The domain is not registered, and automatic registration is off.
     UnknownDomain,

@@ -13,10 +13,10 @@ use chrono::{DateTime, Utc};
 
 use crate::event::field::{self, Fields};
 use crate::event::{
-    Delete, Event, Limits, MAX_ADDRESS_BYTES, MAX_LABEL_BYTES, PATCHED, Patch, Reason, Refusal,
-    Upsert, UpsertKind,
+    Delete, Event, Limits, MAX_ADDRESS_BYTES, MAX_LABEL_BYTES, MAX_VECTORS, PATCHED, Patch, Reason,
+    Refusal, Upsert, UpsertKind,
 };
-use crate::name::{DomainName, ItemId};
+use crate::name::{DomainName, ItemId, OWN};
 
 /// Parses and validates one event.
 ///
@@ -265,6 +265,12 @@ fn upsert(
     id: ItemId,
     version: Option<u64>,
 ) -> Result<Upsert, Refusal> {
+    let mut vectors = fields.vectors()?;
+    let vector = one_of_its_own(fields.vector()?, vectors.remove(OWN))?;
+    let count = vectors.len() + usize::from(vector.is_some());
+    if count > MAX_VECTORS {
+        return Err(field::too_many_vectors(count));
+    }
     let upsert = Upsert {
         kind,
         domain,
@@ -281,10 +287,12 @@ fn upsert(
         expires_at: fields.time("expires_at")?,
         hidden: fields.flag("hidden")?,
         version,
-        vector: fields.vector()?,
+        vector,
+        vectors,
         attributes: fields.attributes(limits.attributes)?,
     };
-    if upsert.title.is_none() && upsert.text.is_none() && upsert.vector.is_none() {
+    let has_text = upsert.title.is_some() || upsert.text.is_some();
+    if !has_text && upsert.vector.is_none() && upsert.vectors.is_empty() {
         return Err(Refusal::new(
             Reason::MissingField,
             Some("title, text, vector"),
@@ -293,6 +301,21 @@ fn upsert(
     }
     in_order(upsert.publish_at, upsert.expires_at)?;
     Ok(upsert)
+}
+
+/// The item's own vector, which may be among the named ones.
+fn one_of_its_own(
+    vector: Option<Vec<f32>>,
+    named: Option<Vec<f32>>,
+) -> Result<Option<Vec<f32>>, Refusal> {
+    if vector.is_some() && named.is_some() {
+        return Err(Refusal::new(
+            Reason::InvalidVector,
+            Some("vectors.own"),
+            "`vector` and `vectors.own` are the same vector: send one of them",
+        ));
+    }
+    Ok(vector.or(named))
 }
 
 /// Whether an item becomes visible before it expires.

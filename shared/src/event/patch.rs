@@ -30,7 +30,7 @@ pub const PATCHABLE: [&str; 9] = [
 ];
 
 /// Fields that a patch may not change: whatever is compared comes complete, with an upsert.
-const WHOLE: [&str; 4] = ["title", "text", "language", "vector"];
+const WHOLE: [&str; 5] = ["title", "text", "language", "vector", "vectors"];
 
 /// A change of a field. `None`: it stays; `Some(None)`: it becomes absent.
 pub type Change<T> = Option<Option<T>>;
@@ -289,6 +289,7 @@ mod tests {
         for (said, reason, field) in [
             (r#"{"title":"x"}"#, Reason::InvalidField, "title"),
             (r#"{"vector":null}"#, Reason::InvalidField, "vector"),
+            (r#"{"vectors":{"a":[1]}}"#, Reason::InvalidField, "vectors"),
             (r#"{"hidden":"yes"}"#, Reason::InvalidField, "hidden"),
             (r#"{"type":"item.updated"}"#, Reason::InvalidField, "type"),
             (r#"{"domain":"e"}"#, Reason::DomainMismatch, "domain"),

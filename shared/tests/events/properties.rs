@@ -1,11 +1,13 @@
 //! Properties of every event and of arbitrary bytes.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use kindred_shared::event::{
-    Delete, Event, Limits, MAX_VECTOR, MAX_VERSION, Reason, Upsert, UpsertKind, parse, parse_for,
-    parse_item,
+    Delete, Event, Limits, MAX_VECTOR, MAX_VECTORS, MAX_VERSION, Reason, Upsert, UpsertKind, parse,
+    parse_for, parse_item,
 };
-use kindred_shared::{DomainName, ItemId};
+use kindred_shared::{DomainName, ItemId, VectorName};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -50,6 +52,13 @@ fn vector() -> impl Strategy<Value = Option<Vec<f32>>> {
     })
 }
 
+fn vectors() -> impl Strategy<Value = BTreeMap<VectorName, Vec<f32>>> {
+    let name = "[a-z0-9-]{1,56}".prop_filter("not the item's own", |name| name != "own");
+    let name = name.prop_map(|name| VectorName::new(&name).unwrap());
+    let one = vector().prop_map(|vector| vector.unwrap_or_else(|| vec![1.0]));
+    btree_map(name, one, 0..MAX_VECTORS)
+}
+
 fn upsert() -> impl Strategy<Value = Event> {
     let names = (prop::bool::ANY, domain(), id(), version());
     let texts = (
@@ -66,16 +75,18 @@ fn upsert() -> impl Strategy<Value = Event> {
         time(),
         time(),
         prop::bool::ANY,
-        vector(),
+        (vector(), vectors()),
         btree_map(any::<String>(), any::<String>(), 0..4),
     );
     (names, texts, rest).prop_map(|(names, texts, rest)| {
         let (created, domain, id, version) = names;
         let (title, text, url, image, language, group) = texts;
-        let (categories, published_at, publish_at, expires_at, hidden, vector, attributes) = rest;
+        let (categories, published_at, publish_at, expires_at, hidden, vectors, attributes) = rest;
+        let (vector, vectors) = vectors;
         let publish_at =
             publish_at.filter(|at| expires_at.is_none_or(|expires_at| *at < expires_at));
-        let nothing = title.is_none() && text.is_none() && vector.is_none();
+        let no_vector = vector.is_none() && vectors.is_empty();
+        let nothing = title.is_none() && text.is_none() && no_vector;
         Event::Upsert(Box::new(Upsert {
             kind: if created {
                 UpsertKind::Created
@@ -97,6 +108,7 @@ fn upsert() -> impl Strategy<Value = Event> {
             hidden,
             version,
             vector,
+            vectors,
             attributes,
         }))
     })
@@ -171,7 +183,8 @@ proptest! {
         event in event(),
         field in prop::sample::select(vec![
             "type", "domain", "id", "title", "text", "url", "language", "group", "categories",
-            "published_at", "publish_at", "image", "expires_at", "hidden", "version", "vector", "attributes", "new",
+            "published_at", "publish_at", "image", "expires_at", "hidden", "version", "vector", "vectors", "attributes",
+            "new",
         ]),
         value in any_json(),
     ) {
@@ -210,6 +223,105 @@ fn vectors_up_to_the_longest_are_taken() {
     let refusal = read(MAX_VECTOR + 1).unwrap_err();
     assert_eq!(refusal.reason, Reason::InvalidVector);
     assert!(refusal.detail.contains("4097"), "{}", refusal.detail);
+}
+
+#[test]
+fn vectors_are_named_and_few() {
+    let read = |fields: Value| {
+        let mut event = json!({"type": "item.created", "domain": "a", "id": "b"});
+        event
+            .as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
+        parse(event.to_string().as_bytes(), &Limits::default())
+    };
+    let taken = |fields: Value| match read(fields) {
+        Ok(Event::Upsert(upsert)) => (upsert.vector, upsert.vectors),
+        other => panic!("{other:?}"),
+    };
+    let named = |count: usize| -> serde_json::Map<String, Value> {
+        (0..count)
+            .map(|n| (format!("v{n}"), json!([n, 1])))
+            .collect()
+    };
+    let (own, all) = taken(json!({"vectors": named(8)}));
+    assert_eq!((own, all.len()), (None, 8));
+    // `vector` is the one named `own`.
+    let own = Some(vec![1.0, 2.0]);
+    assert_eq!(
+        taken(json!({"vectors": {"own": [1, 2], "x": null}})),
+        (own, BTreeMap::new())
+    );
+    let (own, all) = taken(json!({"vector": [1], "vectors": named(7)}));
+    assert_eq!((own, all.len()), (Some(vec![1.0]), 7));
+    assert_eq!(
+        taken(json!({"title": "t", "vectors": null})),
+        (None, BTreeMap::new())
+    );
+
+    for (fields, reason, field) in [
+        (json!({"vectors": named(9)}), Reason::TooLarge, "vectors"),
+        (
+            json!({"vector": [1], "vectors": named(8)}),
+            Reason::TooLarge,
+            "vectors",
+        ),
+        (json!({"vectors": [[1]]}), Reason::InvalidVector, "vectors"),
+        (
+            json!({"vectors": {"Clip": [1]}}),
+            Reason::InvalidVector,
+            "vectors.Clip",
+        ),
+        (
+            json!({"vectors": {"": [1]}}),
+            Reason::InvalidVector,
+            "vectors.",
+        ),
+        (
+            json!({"vectors": {"a": 1}}),
+            Reason::InvalidVector,
+            "vectors.a",
+        ),
+        (
+            json!({"vectors": {"a": []}}),
+            Reason::InvalidVector,
+            "vectors.a",
+        ),
+        (
+            json!({"vectors": {"a": [0, -0.0]}}),
+            Reason::InvalidVector,
+            "vectors.a",
+        ),
+        (
+            json!({"vectors": {"a": [1, 1e39]}}),
+            Reason::InvalidVector,
+            "vectors.a[1]",
+        ),
+        (
+            json!({"vectors": {"a": [1, null]}}),
+            Reason::InvalidVector,
+            "vectors.a[1]",
+        ),
+        (
+            json!({"vectors": {"a": vec![1; MAX_VECTOR + 1]}}),
+            Reason::InvalidVector,
+            "vectors.a",
+        ),
+        (
+            json!({"vector": [1], "vectors": {"own": [1]}}),
+            Reason::InvalidVector,
+            "vectors.own",
+        ),
+        (
+            json!({"vectors": {}}),
+            Reason::MissingField,
+            "title, text, vector",
+        ),
+    ] {
+        let refusal = read(fields.clone()).unwrap_err();
+        let found = (refusal.reason, refusal.field.as_deref());
+        assert_eq!(found, (reason, Some(field)), "{fields}: {refusal}");
+    }
 }
 
 #[test]

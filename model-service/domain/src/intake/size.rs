@@ -43,6 +43,7 @@ fn size_of_upsert(upsert: &Upsert) -> usize {
     let labels: usize = upsert.categories.iter().map(owned).sum();
     let pairs = upsert.attributes.iter();
     let attributes: usize = pairs.map(|(name, value)| owned(name) + owned(value)).sum();
-    let vector = upsert.vector.as_ref().map_or(0, |vector| 4 * vector.len());
-    size_of::<Upsert>() + texts + labels + attributes + vector
+    let vectors = upsert.vector.iter().chain(upsert.vectors.values());
+    let vectors: usize = vectors.map(|vector| 4 * vector.len()).sum();
+    size_of::<Upsert>() + texts + labels + attributes + vectors
 }

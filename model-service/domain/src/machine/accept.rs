@@ -148,12 +148,13 @@ impl Domain {
     pub(super) fn put(&mut self, now: Now, slot: Slot, material: Arc<Material>, has_content: bool) {
         let row = &material.row;
         let version = row.version;
+        let made_from = row.made_from(self.model(), self.text_settings.mix.as_deref());
         let expires_at = row.expires_at.map(|at| at.timestamp_millis());
         let publish_at = row.publish_at.map(|at| at.timestamp_millis());
         let publish_at = publish_at.filter(|at| *at > now.unix_ms);
         let accepted_at = row.accepted_at.map(|at| at.timestamp_millis());
         let item = self.catalogue.item(slot);
-        let same_content = item.live && !item.is_doubtful && item.content_hash == row.content_hash;
+        let same_content = item.live && !item.is_doubtful && item.content_hash == made_from;
         // A change of metadata alone needs no extraction: the feature is written again under the new version. A zero
         // feature is made again, which is cheap: it may stand in for one that could not be made, and the part of the
         // round that was to delete it may have been lost.
@@ -181,7 +182,7 @@ impl Domain {
             item.publish_at = publish_at;
             item.expires_at = expires_at;
             item.accepted_at = accepted_at;
-            item.content_hash = material.row.content_hash;
+            item.content_hash = made_from;
             item.is_doubtful = false;
             if feature.is_some() {
                 item.placed_version = version;
@@ -209,7 +210,6 @@ impl Domain {
             self.acceptance.renew(slot, Renewal { version, shown });
         }
         if !is_settled {
-            let content_hash = material.row.content_hash;
             let since = now.monotonic;
             let bytes = if has_content {
                 material.bytes()
@@ -221,7 +221,7 @@ impl Domain {
                 slot,
                 Pending {
                     version,
-                    content_hash,
+                    content_hash: made_from,
                     since,
                     material,
                     bytes,

@@ -157,7 +157,8 @@ impl Domain {
                 .outbox
                 .settle(activation.tags, &Outcome::Failed(Failure::passing(detail)));
         };
-        let changed = Changed::served((&was, self.model()), (&activation.name, &kind));
+        let now_served = (&activation.name, &kind);
+        let changed = Changed::served(&set.models, (&was, self.model()), now_served);
         set.log.append_all(now, &activation.by, vec![changed]);
         set.settings.model = Some(kind);
         set.habits = habits;

@@ -174,8 +174,10 @@ impl Domain {
         if !is_beside || self.behind.is_whole || !self.lists.are_served() {
             return;
         }
-        let has_habits =
-            self.surveying.habits.are_known || self.catalogue.live() < self.settings.sample.fewest;
+        // A sample without enough texts, as of items with vectors only, gives no habits, however often it is examined.
+        let has_habits = !self.reads_texts()
+            || self.surveying.habits.of > 0
+            || self.catalogue.live() < self.settings.sample.fewest;
         let is_made = self.rebuild.is_none()
             && self.uncompared.is_empty()
             && self.flush.is_empty()

@@ -159,7 +159,10 @@ impl Domain {
             }),
             ..self.settings.window
         });
-        self.text_settings = Arc::new(row.settings.clone());
+        let mut settings = row.settings.clone();
+        let kind = settings.model.as_ref();
+        settings.mix = kind.and_then(|kind| row.models.mix_of(kind).cloned().map(Arc::new));
+        self.text_settings = Arc::new(settings);
         self.set = Some(row);
     }
 }

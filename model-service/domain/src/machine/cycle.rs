@@ -255,8 +255,9 @@ impl Domain {
         let of_repaired = repaired.iter();
         spaces.extend(of_repaired.filter_map(|slot| self.catalogue.space_of(*slot).cloned()));
         for space in spaces {
+            let mut new = rows.remove(&space).unwrap_or_default();
+            self.catalogue.fit_lengths(&space, &mut new);
             let mut keys = self.catalogue.blocks().keys(&space).to_vec();
-            let new = rows.remove(&space).unwrap_or_default();
             let new = self.catalogue.add_rows(&space, new);
             let planner = self.planner();
             planner.fresh(&keys, &new, &repaired, &mut comparison);
@@ -364,7 +365,8 @@ impl Domain {
         let mut all = self.uncompared.take_new(&self.catalogue);
         all.retain_wanted(&self.catalogue);
         let mut comparison = Comparison::default();
-        for (space, new) in self.place(all, &mut comparison) {
+        for (space, mut new) in self.place(all, &mut comparison) {
+            self.catalogue.fit_lengths(&space, &mut new);
             self.catalogue.add_rows(&space, new);
         }
         self.rebuild(now, comparison, false);

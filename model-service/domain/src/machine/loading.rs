@@ -97,7 +97,8 @@ impl Domain {
         self.name_chosen();
         self.keep_models();
         let (ticket, model) = (self.outbox.ticket(), self.model().clone());
-        self.outbox.push(Effect::Load { ticket, model });
+        let mix = self.text_settings.mix.clone();
+        self.outbox.push(Effect::Load { ticket, model, mix });
         self.phase = Phase::Loading(Loading {
             ticket,
             rewrite: is_dirty,
@@ -160,9 +161,9 @@ impl Domain {
         ticket: Ticket,
         result: Result<Vec<Option<ItemRow>>, Failure>,
     ) {
-        let Phase::Loading(loading) = &mut self.phase else {
+        if !matches!(self.phase, Phase::Loading(_)) {
             return;
-        };
+        }
         let Some(asked) = self.unread.answered(ticket) else {
             return;
         };
@@ -174,10 +175,17 @@ impl Domain {
                 return self.reload_later(now, failure);
             }
         };
+        let (kind, mix) = (self.model().clone(), self.text_settings.mix.clone());
         for (id, row) in asked.ids.iter().zip(rows) {
             let slot = self.catalogue.slot(id);
             let words = &mut self.words;
-            let item = row.as_ref().map(|row| Item::stored(row, words));
+            let item = row.as_ref().map(|row| {
+                let made_from = row.made_from(&kind, mix.as_deref());
+                Item::stored(row, made_from, words)
+            });
+            let Phase::Loading(loading) = &mut self.phase else {
+                return;
+            };
             let item = item.unwrap_or_default().published_by(loading.published);
             self.catalogue.recall(slot, item.clone());
             loading.origins.insert(slot, item);
@@ -313,10 +321,8 @@ impl Domain {
                     feature,
                 })
             });
-            let new: Vec<NewRow> = new.collect();
-            let lengths = new.iter().map(|row| row.feature.dense().len());
-            let length = lengths.max().unwrap_or(0);
-            self.catalogue.expect_length(&space, length);
+            let mut new: Vec<NewRow> = new.collect();
+            self.catalogue.fit_lengths(&space, &mut new);
             self.catalogue.add_rows(&space, new);
         }
         // Ids without an item row may have a list too, from a former owner.

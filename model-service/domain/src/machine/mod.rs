@@ -435,7 +435,17 @@ impl Domain {
     }
 
     /// Requests a commit, which also marks the domain dirty unless the store already says so.
-    fn commit(&mut self, step: CommitStep, fence: bool, rows: Vec<Write>) -> Ticket {
+    fn commit(&mut self, step: CommitStep, fence: bool, mut rows: Vec<Write>) -> Ticket {
+        let kind = self.model();
+        if kind.is_of_domain() && self.outbox.model_beside().is_none() {
+            // The store only knows kinds that have one set of features, so this one is named.
+            let gone = rows.iter().filter_map(|row| match row {
+                Write::DeleteFeatures(id) => Some(Write::DeleteFeature(kind.clone(), id.clone())),
+                _ => None,
+            });
+            let gone: Vec<Write> = gone.collect();
+            rows.extend(gone);
+        }
         let (row, catalogue, epoch) = (&mut self.row, &self.catalogue, self.tenure.epoch);
         let dirty = || domain_row(row, catalogue, Some(epoch.0));
         self.outbox.commit(step, fence, rows, dirty)

@@ -20,6 +20,7 @@ use crate::comparison::FeatureBatch;
 use crate::effect::{CommitStep, Effect, Ticket};
 use crate::habits::{Habits, Survey, fingerprint_of};
 use crate::intake::Failure;
+use crate::mix::kinds_of_texts;
 use crate::outbox::Mark;
 use crate::slot::Slot;
 use crate::store::Write;
@@ -100,6 +101,12 @@ impl Surveying {
 }
 
 impl Domain {
+    /// Whether the model makes features from texts.
+    pub(super) fn reads_texts(&self) -> bool {
+        let mix = self.text_settings.mix.as_deref();
+        !kinds_of_texts(self.model(), mix).is_empty()
+    }
+
     /// Whether the habits are those of the items, and all features were made with them.
     pub(super) fn are_habits_current(&self) -> bool {
         self.catalogue.knows_sample()
@@ -135,6 +142,14 @@ impl Domain {
         let live = self.catalogue.live();
         let has_doubled = live >= size.fewest && live >= 2 * self.surveying.habits.of;
         let is_of_all = self.is_settled_but_for_habits();
+        if !self.reads_texts() {
+            // No feature depends on texts, so there is nothing to look for until the next change, and then neither.
+            if is_of_all {
+                self.catalogue.keep_sample(&[], size.most);
+                self.confirm_habits();
+            }
+            return;
+        }
         if !is_of_all && !has_doubled {
             return;
         }

@@ -5,6 +5,7 @@ mod anew;
 mod lengths;
 mod logging;
 mod quotas;
+mod vectors;
 
 use std::sync::atomic::AtomicBool;
 

@@ -64,10 +64,14 @@ pub(crate) enum Mutation {
     HabitsMislabelled,
     /// Entries of the log that the row of the settings drops are nowhere else.
     LogNotCopied,
+    /// Changes are not passed on to the machines of other models.
+    NotPassedOn,
+    /// What is left of a model that was deleted stays.
+    ModelNotSwept,
 }
 
 /// All of them.
-pub(crate) const ALL: [Mutation; 25] = [
+pub(crate) const ALL: [Mutation; 27] = [
     Mutation::AcknowledgedBeforeStored,
     Mutation::NoFence,
     Mutation::BoundOffByOne,
@@ -93,6 +97,8 @@ pub(crate) const ALL: [Mutation; 25] = [
     Mutation::NothingSwept,
     Mutation::HabitsMislabelled,
     Mutation::LogNotCopied,
+    Mutation::NotPassedOn,
+    Mutation::ModelNotSwept,
 ];
 
 impl World {

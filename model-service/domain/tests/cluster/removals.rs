@@ -119,15 +119,11 @@ impl World {
     /// An owner refuses an event. Only removals and patches that have nothing to act on may be refused.
     pub(crate) fn refuse(&mut self, event: &Event, why: &str) {
         match event {
-            Event::Remove(_) => {}
+            Event::Remove(_) | Event::Model(_) => {}
             Event::Patch(_) => {
                 self.books.removals.refused.insert(name(event));
             }
-            Event::Upsert(_)
-            | Event::Delete(_)
-            | Event::Configure(_)
-            | Event::Model(_)
-            | Event::Record(_) => {
+            Event::Upsert(_) | Event::Delete(_) | Event::Configure(_) | Event::Record(_) => {
                 let detail = format!("{event:?} is refused: {why}");
                 self.check(violated(Invariant::NeverBlocked, detail));
             }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kindred_domain::log::{LogEntry, joined, what};
 use kindred_domain::models::{Models, Stage};
 use kindred_domain::store::SettingsRow;
+use kindred_shared::ModelName;
 use serde_json::{Map, Value, json};
 
 use super::tables::Tables;
@@ -36,6 +37,8 @@ struct Applied {
     settings: Map<String, Value>,
     beside: BTreeMap<String, Value>,
     active: Option<String>,
+    /// The model that was activated last.
+    served: Option<Value>,
 }
 
 impl Applied {
@@ -65,13 +68,16 @@ impl Applied {
                 if self.active.as_ref().is_some_and(|active| *active != was) {
                     return Err("another model was served");
                 }
-                let ready = |told: &Value| json!({"name": told["name"], "kind": told["kind"], "state": "ready"});
+                let ready = |told: &Value| {
+                    let mut ready = told.clone();
+                    ready["state"] = "ready".into();
+                    ready
+                };
                 if self.beside.remove(&is) != Some(ready(&entry.after)) {
                     return Err("a model that was not ready");
                 }
                 self.beside.insert(was, ready(&entry.before));
-                let kind = entry.after["kind"].clone();
-                self.settings.insert("model".to_owned(), kind);
+                self.served = Some(entry.after.clone());
                 self.active = Some(is);
             }
             _ => {
@@ -92,7 +98,16 @@ impl Applied {
     }
 
     fn is_that_of(&self, row: &SettingsRow) -> Result<(), &'static str> {
-        if serde_json::to_value(&row.settings).ok() != Some(Value::Object(self.settings.clone())) {
+        let mut settings = self.settings.clone();
+        if let (Some(served), Some(kind)) = (&self.served, &row.settings.model) {
+            let mut active = of_kind(&row.models, row.models.active(kind), kind);
+            active["state"] = "active".into();
+            if active != *served {
+                return Err("a model of another kind is served");
+            }
+            settings.insert("model".to_owned(), kind.as_str().into());
+        }
+        if serde_json::to_value(&row.settings).ok() != Some(Value::Object(settings)) {
             return Err("other settings");
         }
         if self.beside != beside(&row.models) {
@@ -109,7 +124,7 @@ impl Applied {
 
 fn beside(models: &Models) -> BTreeMap<String, Value> {
     let told = models.beside().iter().map(|(name, entry)| {
-        let mut told = json!({"name": name, "kind": entry.kind});
+        let mut told = of_kind(models, name, &entry.kind);
         told["state"] = match &entry.stage {
             Stage::Building => "building".into(),
             Stage::Ready => "ready".into(),
@@ -121,4 +136,11 @@ fn beside(models: &Models) -> BTreeMap<String, Value> {
         (name.to_string(), told)
     });
     told.collect()
+}
+
+/// The name of a model, and its kind as it is shown.
+fn of_kind(models: &Models, name: &ModelName, kind: &ModelName) -> Value {
+    let mut told = json!(models.shown_kind(kind));
+    told["name"] = name.as_str().into();
+    told
 }

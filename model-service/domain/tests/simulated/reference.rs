@@ -8,10 +8,11 @@ use std::time::Duration;
 use kindred_domain::effect::Comparing;
 use kindred_domain::habits::{Habits, SampleSize, Survey};
 use kindred_domain::material::Material;
+use kindred_domain::mix::{Mix, Part, kinds_of_texts};
 use kindred_domain::settings::ProcessSettings;
 use kindred_domain::store::{Content, ItemRow, Liveness, Neighbour};
 use kindred_domain::window::WindowSize;
-use kindred_shared::event::Upsert;
+use kindred_shared::event::{Upsert, Weight};
 use kindred_shared::job::{CompareReply, KEEP};
 use kindred_shared::{BlockBuilder, Feature, ItemId, ModelName, Space, compare_all};
 use kindred_similarity::Kernel;
@@ -79,9 +80,80 @@ pub(crate) fn feature_of(
     content: &Content,
     habits: &Habits,
 ) -> (Space, Feature) {
+    if model.is_mix() {
+        return feature_of_mix(model, row, content, habits);
+    }
+    if let Some(name) = model.vector() {
+        let vector = content.vector_named(&name).unwrap_or_default();
+        let feature = Feature::new(vector.to_vec(), vec![], vec![]).expect("finite");
+        return (Space::of_vectors(model, vector.len()), feature);
+    }
     let letters = letters_of(content, habits);
     let feature = habits.weigh(by_model(model, feature_of_length(letters)));
     (space_of(model, row, habits), feature)
+}
+
+/// Kinds of models that a mix may have.
+pub(crate) const MIXED: [&str; 3] = ["words-1", "words-2", "vectors-clip"];
+/// The weights of the two models of a mix.
+pub(crate) const WEIGHTS: [f64; 2] = [1.0, 0.5];
+/// The dense part of a mix has fewer values than this.
+const LONGEST: usize = 8;
+
+/// What a kind mixes: clients mix two models of any kinds.
+pub(crate) fn mix_of(kind: &ModelName) -> Option<Mix> {
+    let pairs = MIXED.iter().flat_map(|a| MIXED.map(|b| [*a, b]));
+    let mut mixes = pairs.map(|kinds| {
+        let [a, b] = kinds.map(model);
+        let parts = [("a", a), ("b", b)].into_iter().zip(WEIGHTS);
+        let parts = parts.map(|((name, kind), weight)| {
+            let weight = Weight::new(weight).expect("above 0");
+            (model(name), Part { kind, weight })
+        });
+        Mix::new(parts.collect())
+    });
+    mixes.find(|mix| mix.kind() == *kind)
+}
+
+/// Whether features of a kind depend on texts.
+pub(crate) fn reads_texts(kind: &ModelName) -> bool {
+    !kinds_of_texts(kind, mix_of(kind).as_ref()).is_empty()
+}
+
+/// The feature of a mix.
+fn feature_of_mix(
+    kind: &ModelName,
+    row: &ItemRow,
+    content: &Content,
+    habits: &Habits,
+) -> (Space, Feature) {
+    let mix = mix_of(kind).expect("a mix that clients ask for");
+    let (mut space, mut parts) = (Space::without_language(kind), Vec::new());
+    for (part, weight) in mix.by_kind() {
+        let (of_part, feature) = feature_of(part, row, content, habits);
+        if let Some(language) = of_part.language() {
+            space = Space::of_texts(kind, language);
+        }
+        parts.push((weight, feature));
+    }
+    (space, mixed(parts))
+}
+
+/// The features of parts one after the other, each scaled by the root of its share.
+pub(crate) fn mixed(parts: Vec<(f64, Feature)>) -> Feature {
+    let there = parts.iter().filter(|(_, feature)| !feature.is_zero());
+    let sum: f64 = there.map(|(weight, _)| weight).sum();
+    let (mut dense, mut ids, mut weights) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, (weight, feature)) in (0_u32..).zip(parts) {
+        let scale = (weight / sum).sqrt() as f32;
+        // Only the last part may be one of vectors, whose lengths differ.
+        dense.resize(2 * number as usize, 0.0);
+        dense.extend(feature.dense().iter().map(|value| value * scale));
+        ids.extend(feature.term_ids().iter().map(|id| id + 1_000 * number));
+        weights.extend(feature.term_weights().iter().map(|value| value * scale));
+    }
+    let feature = Feature::new(dense, ids, weights).expect("finite and ascending");
+    feature.trimmed()
 }
 
 /// The feature as one model makes it: other models have other dense parts.
@@ -204,9 +276,14 @@ pub(crate) fn brute_force(
     if feature.is_zero() {
         return vec![];
     }
+    // Dense parts of a mix go on with zeros.
+    let length = match space.is_ragged() {
+        true => LONGEST,
+        false => feature.dense().len(),
+    };
     let block = |id: &ItemId, feature: &Feature| {
-        let mut builder = BlockBuilder::new(space.clone(), 2);
-        builder.push(id.clone(), 1, feature);
+        let mut builder = BlockBuilder::new(space.clone(), length);
+        builder.push(id.clone(), 1, &feature.padded(length));
         builder.build()
     };
     let own = block(id, feature);

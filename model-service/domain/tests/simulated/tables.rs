@@ -1,10 +1,12 @@
 //! A model of one domain's tables.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kindred_domain::habits::Habits;
 use kindred_domain::loaded::{Loaded, Opened};
 use kindred_domain::log::LogEntry;
+use kindred_domain::mix::Mix;
 use kindred_domain::models::Swept;
 use kindred_domain::store::{
     Beside, BesideRow, Content, DomainRow, FeatureRow, ItemRow, ListRow, SettingsRow, Stamp, Write,
@@ -178,13 +180,13 @@ impl Tables {
         items: &[ItemRow],
         features: &[FeatureRow],
         name: &ModelName,
-        kind: &ModelName,
+        (kind, mix): (&ModelName, Option<Arc<Mix>>),
     ) -> Box<Loaded> {
         let items = items.iter().map(|row| ItemRow {
             rejected: None,
             ..row.clone()
         });
-        let mut loaded = self.load(&items.collect::<Vec<_>>(), features, kind);
+        let mut loaded = self.load(&items.collect::<Vec<_>>(), features, (kind, mix));
         loaded.row = self.open().of_model(kind, self.beside(name)).row;
         for (id, _) in self
             .beside_lists
@@ -217,9 +219,9 @@ impl Tables {
         &self,
         items: &[ItemRow],
         features: &[FeatureRow],
-        model: &ModelName,
+        (model, mix): (&ModelName, Option<Arc<Mix>>),
     ) -> Box<Loaded> {
-        let mut loaded = Box::<Loaded>::default();
+        let mut loaded = Box::new(Loaded::of(model, mix));
         items.iter().for_each(|row| loaded.add_item(row));
         let counts = |row: &&FeatureRow| {
             let of = row.space.model();

@@ -20,6 +20,7 @@ use kindred_domain::effect::{
     CommitFailure, CommitStep, Comparing, Effect, Input, Observation, Ticket, ToExtract,
 };
 use kindred_domain::intake::Failure;
+use kindred_domain::mix::Mix;
 use kindred_domain::models::Swept;
 use kindred_domain::settings::DomainSettings;
 use kindred_domain::store::{Epoch, Stamp, StoreError, Write, WriteBatch};
@@ -33,7 +34,7 @@ impl DomainActor {
                 Effect::Open { ticket } => self.open(ticket, context),
                 Effect::ReadItems { ticket, ids } => self.read_items(ticket, ids, context),
                 Effect::ReadWhole { ticket, ids } => self.read_whole(ticket, ids, context),
-                Effect::Load { ticket, model } => self.load(ticket, model, context),
+                Effect::Load { ticket, model, mix } => self.load(ticket, model, mix, context),
                 Effect::Commit {
                     ticket,
                     fence,
@@ -141,7 +142,13 @@ impl DomainActor {
         });
     }
 
-    fn load(&mut self, ticket: Ticket, model: ModelName, context: &mut Context<Self>) {
+    fn load(
+        &mut self,
+        ticket: Ticket,
+        model: ModelName,
+        mix: Option<Arc<Mix>>,
+        context: &mut Context<Self>,
+    ) {
         let (services, name) = (Arc::clone(&self.services), self.name.clone());
         let machine = self.machine.as_ref();
         let items = machine.map_or(0, |machine| machine.status().live);
@@ -150,7 +157,7 @@ impl DomainActor {
         self.step_after(context, async move {
             let begun = Instant::now();
             let of = of.as_ref().map(|(model, kind)| (model, kind));
-            let result = loading::load(&*services.store, &name, &model, of, &load).await;
+            let result = loading::load(&*services.store, &name, (&model, mix), of, &load).await;
             let after = begun.elapsed();
             // The load stays charged until the lists are made.
             drop(load);

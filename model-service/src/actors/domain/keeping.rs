@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use super::DomainActor;
 use super::beside::{End, Follow, Told};
+use crate::actors::loading::LOST_MIX;
 use kindred_domain::effect::{Input, Passed, Ticket};
 use kindred_domain::models::{Followed, ModelReport};
 use kindred_query::{BesideView, DomainView};
@@ -163,6 +164,7 @@ impl DomainActor {
             name,
             kind,
             is_ready,
+            lacks_mix,
         } in models
         {
             if let Some(child) = self.kept.models.get_mut(&name) {
@@ -177,8 +179,11 @@ impl DomainActor {
                 }
                 continue;
             }
-            if !self.services.store.knows(&kind) {
-                let why = format!("unknown kind of model {kind}");
+            if lacks_mix || !self.services.store.knows(&kind) {
+                let why = match lacks_mix {
+                    true => LOST_MIX.to_owned(),
+                    false => format!("unknown kind of model {kind}"),
+                };
                 warn!(domain = %self.name, model = %name, %kind, "unknown model");
                 let report = ModelReport {
                     failed: Some(why),

@@ -335,6 +335,7 @@ impl Load<'_> {
             hidden: false,
             version: None,
             vector: None,
+            vectors: Default::default(),
             attributes: Default::default(),
         }));
         Ok((event, sent))

@@ -6,6 +6,7 @@ mod cpu;
 pub(super) mod extract;
 pub(super) mod freshness;
 mod machine;
+pub(super) mod models;
 pub(super) mod queries;
 mod query_load;
 pub(super) mod similarity;
@@ -417,6 +418,7 @@ async fn publish_singles(
             hidden: false,
             version: Some(version),
             vector: None,
+            vectors: Default::default(),
             attributes: Default::default(),
         }));
         let refused = |error: kindred_domain::intake::PublishError| {

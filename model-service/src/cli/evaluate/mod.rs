@@ -17,8 +17,8 @@ use std::time::Duration;
 use compute_worker::models::{Models, names_of_texts};
 use compute_worker::pool;
 use compute_worker::word_vectors::Vectors;
-use kindred_shared::ModelName;
 use kindred_shared::event::Limits;
+use kindred_shared::{ModelName, VectorName};
 use serde::Serialize;
 
 use self::agreement::{Agreement, agreements};
@@ -59,7 +59,8 @@ pub(crate) struct EvaluateArgs {
     /// Field that holds the labels: categories, or attributes.NAME (separated by commas)
     #[arg(long, value_name = "FIELD")]
     tags: Option<Field>,
-    /// A model to measure; may be repeated [default: all models of texts]
+    /// A model to measure; may be repeated. With --items it is a model of texts, or vectors.NAME: the
+    /// vectors that items bring under a name [default: all models of texts]
     #[arg(long, value_name = "NAME")]
     model: Vec<String>,
     /// Write a report as an HTML page
@@ -141,11 +142,19 @@ fn models(args: &EvaluateArgs) -> Result<Vec<ModelName>, CommandError> {
         return Ok(known);
     }
     let wanted = args.model.iter().map(|name| {
+        if let Some(vector) = name.strip_prefix(systems::VECTORS) {
+            let vector = VectorName::new(vector);
+            let vector =
+                vector.map_err(|error| CommandError::usage(format!("--model {name}: {error}")))?;
+            return Ok(ModelName::of_vector(&vector));
+        }
         let found = known.iter().find(|model| model.as_str() == name);
         found.cloned().ok_or_else(|| {
             let names: Vec<&str> = known.iter().map(ModelName::as_str).collect();
             let names = names.join(", ");
-            CommandError::usage(format!("--model {name}: expected one of {names}"))
+            CommandError::usage(format!(
+                "--model {name}: expected one of {names}, or vectors.NAME"
+            ))
         })
     });
     wanted.collect()

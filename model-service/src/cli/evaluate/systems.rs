@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use compute_worker::models::{Models, Own, term_ids, weighs_by_domain};
 use kindred_domain::habits::{Habits, SampleSize, Survey};
+use kindred_shared::event::Upsert;
 use kindred_shared::job::{ExtractTask, TermCounts};
-use kindred_shared::{Feature, ModelName, Space};
+use kindred_shared::{Feature, ModelName, Space, VectorName};
 use kindred_similarity::{Kernel, Options, Rows, SparseRows, Table, TableBuilder, neighbours};
 use rayon::prelude::*;
 
@@ -15,6 +16,8 @@ use super::super::exit::CommandError;
 use super::input::Items;
 use crate::preprocessing::{Preprocessed, Preprocessor, Surveyed, Usual};
 
+/// Begins the name of a system that compares vectors; the vector's name follows.
+pub(super) const VECTORS: &str = "vectors.";
 /// Answers kept per list: enough to leave ten when those of the item's group are skipped.
 const KEPT: usize = 64;
 /// Okapi BM25's parameters, as in most search engines.
@@ -175,16 +178,19 @@ pub(super) fn of_model(
     let failed = |error: &dyn std::fmt::Display| CommandError::failed(format!("{model}: {error}"));
     let mut spaces: BTreeMap<Space, Vec<usize>> = BTreeMap::new();
     for (number, item) in items.all.iter().enumerate() {
-        let space = match &item.vector {
-            Some(vector) => Space::own(vector.len()),
-            None => Space::of_texts(model, &read[number].language),
+        let space = match (vector_of(model, item), model.vector()) {
+            (Some(vector), None) => Space::own(vector.len()),
+            (Some(vector), Some(_)) => Space::of_vectors(model, vector.len()),
+            (None, None) => Space::of_texts(model, &read[number].language),
+            // It has nothing to compare.
+            (None, Some(_)) => continue,
         };
         spaces.entry(space).or_default().push(number);
     }
     let mut rows = vec![None; items.len()];
     let (mut tables, mut lists) = (Vec::new(), vec![Vec::new(); items.len()]);
     for (space, members) in spaces {
-        let features = features(models, &space, &members, items, read);
+        let features = features(models, (model, &space), &members, items, read);
         let features = features.map_err(|error| failed(&error))?.into_iter();
         let features = features.map(|feature| habits.weigh(feature));
         // Items with nothing to compare have no list.
@@ -209,20 +215,31 @@ pub(super) fn of_model(
         tables.push(table);
     }
     Ok(System {
-        name: model.to_string(),
+        name: match model.vector() {
+            Some(vector) => format!("{VECTORS}{vector}"),
+            None => model.to_string(),
+        },
         lists,
         scoring: Scoring::Features { tables, rows },
     })
 }
 
+/// The vector by which a model compares an item, if it does.
+fn vector_of<'a>(model: &ModelName, item: &'a Upsert) -> Option<&'a [f32]> {
+    match model.vector() {
+        Some(name) if name != VectorName::own() => item.vectors.get(&name).map(Vec::as_slice),
+        _ => item.vector.as_deref(),
+    }
+}
+
 fn features(
     models: &Models,
-    space: &Space,
+    (model, space): (&ModelName, &Space),
     members: &[usize],
     items: &Items,
     read: &[Preprocessed],
 ) -> Result<Vec<Feature>, compute_worker::models::ExtractError> {
-    let own = |item: &usize| items.all[*item].vector.as_deref().map(Own::feature);
+    let own = |item: &usize| vector_of(model, &items.all[*item]).map(Own::feature);
     if let Some(features) = members.iter().map(own).collect() {
         return Ok(features);
     }

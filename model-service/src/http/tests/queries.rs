@@ -88,7 +88,7 @@ pub(super) async fn filled() -> Bench {
         bench.rows.put("x", row).await;
         let content = kindred_domain::store::Content {
             text: Some(text.into()),
-            vector: None,
+            ..Default::default()
         };
         let write = StoreWrite::Content(id(name), content);
         bench.rows.write("x", vec![write]).await;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
+use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space, VectorName};
 use scylla::response::query_result::QueryRowsResult;
 use scylla::serialize::SerializationError;
 use scylla::serialize::row::{RowSerializationContext, SerializeRow};
@@ -82,6 +82,7 @@ struct ItemValues<'a> {
     image: Option<&'a str>,
     publish_at: Option<CqlTimestamp>,
     accepted_at: Option<CqlTimestamp>,
+    vector_hashes: BTreeMap<&'a str, i64>,
     stamp: i64,
 }
 
@@ -154,6 +155,11 @@ impl SerializeRow for RowChange {
                 image: row.image.as_deref(),
                 publish_at: row.publish_at.map(to_cql),
                 accepted_at: row.accepted_at.map(to_cql),
+                vector_hashes: row
+                    .vector_hashes
+                    .iter()
+                    .map(|(name, hash)| (name.as_str(), hash.cast_signed()))
+                    .collect(),
                 stamp,
             }
             .serialize(context, writer),
@@ -163,7 +169,12 @@ impl SerializeRow for RowChange {
             }
             Change::Content(id, content) => {
                 let vector = content.vector.as_deref().map(floats_to_bytes);
-                (domain, id.as_str(), &content.text, vector, stamp).serialize(context, writer)
+                let vectors = content.vectors.iter();
+                let vectors: BTreeMap<&str, Vec<u8>> = vectors
+                    .map(|(name, vector)| (name.as_str(), floats_to_bytes(vector)))
+                    .collect();
+                (domain, id.as_str(), &content.text, vector, vectors, stamp)
+                    .serialize(context, writer)
             }
             Change::Feature(row) => {
                 let feature = &row.feature;
@@ -264,6 +275,7 @@ impl RowChange {
                     + text(&row.rejected)
                     + categories
                     + attributes
+                    + row.vector_hashes.len() * FIXED
                     + 2 * FIXED
                     + row.id.as_str().len()
             }
@@ -526,6 +538,7 @@ struct StoredItem<'a> {
     image: Option<String>,
     publish_at: Option<CqlTimestamp>,
     accepted_at: Option<CqlTimestamp>,
+    vector_hashes: BTreeMap<String, i64>,
 }
 
 /// Decodes rows of `items`.
@@ -565,6 +578,12 @@ fn item(row: StoredItem<'_>) -> Result<ItemRow, String> {
         image: row.image,
         publish_at: time(row.publish_at)?,
         accepted_at: time(row.accepted_at)?,
+        // Rows from before migration 11 have none.
+        vector_hashes: row
+            .vector_hashes
+            .into_iter()
+            .map(|(name, hash)| Ok((vector_name(&name)?, hash.cast_unsigned())))
+            .collect::<Result<_, String>>()?,
     };
     sound::item(row)
 }
@@ -628,11 +647,27 @@ pub(super) fn features(
 
 /// Decodes the row of `item_texts`, if there is one.
 pub(super) fn content(found: &QueryRowsResult) -> Result<Option<Result<Content, String>>, Trouble> {
-    let row = found.maybe_first_row::<(Option<String>, Option<&[u8]>)>()?;
-    Ok(row.map(|(text, vector)| {
+    type Stored<'a> = (
+        Option<String>,
+        Option<&'a [u8]>,
+        BTreeMap<&'a str, &'a [u8]>,
+    );
+    let row = found.maybe_first_row::<Stored<'_>>()?;
+    Ok(row.map(|(text, vector, vectors)| {
         let vector = vector.map(floats).transpose()?;
-        sound::content(Content { text, vector })
+        let vectors = vectors.into_iter();
+        let vectors = vectors.map(|(name, bytes)| Ok((vector_name(name)?, floats(bytes)?)));
+        let vectors = vectors.collect::<Result<_, String>>()?;
+        sound::content(Content {
+            text,
+            vector,
+            vectors,
+        })
     }))
+}
+
+fn vector_name(name: &str) -> Result<VectorName, String> {
+    VectorName::new(name).map_err(|error| error.to_string())
 }
 
 /// Decodes the row of `similar_items`, if there is one.

@@ -129,6 +129,19 @@ const MIGRATIONS: &[Migration] = &[
         ],
         columns: &[],
     },
+    Migration {
+        number: 11,
+        name: "named vectors of items",
+        statements: &[],
+        columns: &[
+            Column::of_items("vector_hashes", "frozen<map<text, bigint>>"),
+            Column {
+                table: "item_texts",
+                name: "vectors",
+                kind: "frozen<map<text, blob>>",
+            },
+        ],
+    },
 ];
 
 /// A column added to an existing table.

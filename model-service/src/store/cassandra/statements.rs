@@ -51,11 +51,11 @@ statements! {
             VALUES (?, ?, ?) USING TIMESTAMP ?",
         put_item: "INSERT INTO {ks}.items (domain, bucket, id, version, live, hidden, title, url, \
             language, \"group\", categories, published_at, expires_at, attributes, status, since, \
-            rejected, content_hash, image, publish_at, accepted_at) \
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
+            rejected, content_hash, image, publish_at, accepted_at, vector_hashes) \
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
         delete_item: "DELETE FROM {ks}.items USING TIMESTAMP ? \
             WHERE domain = ? AND bucket = ? AND id = ?",
-        put_content: "INSERT INTO {ks}.item_texts (domain, id, text, vector) VALUES (?, ?, ?, ?) \
+        put_content: "INSERT INTO {ks}.item_texts (domain, id, text, vector, vectors) VALUES (?, ?, ?, ?, ?) \
             USING TIMESTAMP ?",
         delete_content: "DELETE FROM {ks}.item_texts USING TIMESTAMP ? \
             WHERE domain = ? AND id = ?",
@@ -116,16 +116,16 @@ statements! {
         item_ids: "SELECT id FROM {ks}.items WHERE domain = ? AND bucket = ? LIMIT ?",
         items_from: "SELECT id, version, status, since, hidden, title, url, language, \"group\", \
             categories, published_at, expires_at, attributes, rejected, content_hash, image, \
-            publish_at, accepted_at \
+            publish_at, accepted_at, vector_hashes \
             FROM {ks}.items WHERE domain = ? AND bucket = ? AND id >= ? LIMIT ?",
         items_of: "SELECT id, version, status, since, hidden, title, url, language, \"group\", \
             categories, published_at, expires_at, attributes, rejected, content_hash, image, \
-            publish_at, accepted_at \
+            publish_at, accepted_at, vector_hashes \
             FROM {ks}.items WHERE domain = ? AND bucket = ? AND id IN ?",
         // One request, however many buckets: the coordinator asks for each.
         items_in: "SELECT id, version, status, since, hidden, title, url, language, \"group\", \
             categories, published_at, expires_at, attributes, rejected, content_hash, image, \
-            publish_at, accepted_at \
+            publish_at, accepted_at, vector_hashes \
             FROM {ks}.items WHERE domain = ? AND bucket IN ? AND id IN ?",
         features_from: "SELECT id, version, space, dense, term_ids, term_weights, habits \
             FROM {ks}.item_features \
@@ -133,7 +133,7 @@ statements! {
         feature: "SELECT id, version, space, dense, term_ids, term_weights, habits \
             FROM {ks}.item_features \
             WHERE domain = ? AND model = ? AND bucket = ? AND id = ?",
-        content: "SELECT text, vector FROM {ks}.item_texts WHERE domain = ? AND id = ?",
+        content: "SELECT text, vector, vectors FROM {ks}.item_texts WHERE domain = ? AND id = ?",
         list: "SELECT neighbours, model, updated_at FROM {ks}.similar_items \
             WHERE domain = ? AND id = ?",
         beside: "SELECT state, habits FROM {ks}.domain_models WHERE domain = ? AND model = ?",

@@ -17,7 +17,7 @@ use super::opening;
 use super::rows::{self, Change, RowChange};
 use crate::store::damage;
 use kindred_domain::models::Swept;
-use kindred_domain::store::{Stamp, StoreError};
+use kindred_domain::store::{SettingsRow, Stamp, StoreError};
 
 impl CassandraStore {
     /// Deletes at most `most` items of a domain, and with the last of them everything else. Returns
@@ -55,7 +55,12 @@ impl CassandraStore {
             }
             return Ok(false);
         }
-        for model in self.models_there().await.map_err(Trouble::of_read)? {
+        let mut kinds = self.models_there().await.map_err(Trouble::of_read)?;
+        // The settings are deleted last.
+        let set = self.stored_settings(domain).await;
+        let set = set.map_err(Trouble::of_read)?;
+        kinds.extend(set.iter().flat_map(SettingsRow::kinds));
+        for model in kinds {
             for bucket in 0..buckets {
                 let key = (at, of, model.as_str(), bucket);
                 self.delete(&all.sweep_features, key, Table::Features)

@@ -7,7 +7,7 @@
 //! ordered by the bytes of the id. A feature's key has the model and another zero byte in between.
 
 use chrono::{DateTime, Utc};
-use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
+use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space, VectorName};
 
 use crate::store::sound;
 use kindred_domain::habits::Habits;
@@ -213,6 +213,14 @@ impl Writer {
         self.maybe(row.image.as_ref(), |w, text| w.text(text));
         self.maybe(row.publish_at.as_ref(), |w, at| w.time(*at));
         self.maybe(row.accepted_at.as_ref(), |w, at| w.time(*at));
+        let hashes = &row.vector_hashes;
+        self.maybe(Some(hashes).filter(|all| !all.is_empty()), |w, hashes| {
+            w.count(hashes.len());
+            for (name, hash) in hashes {
+                w.text(name.as_str());
+                w.u64(*hash);
+            }
+        });
     }
 
     /// An item's content.
@@ -220,6 +228,15 @@ impl Writer {
         self.begin(stamp, ROW_1);
         self.maybe(content.vector.as_ref(), |w, vector| w.floats(vector));
         self.maybe(content.text.as_ref(), |w, text| w.text(text));
+        // Older rows end here and stay readable.
+        let vectors = &content.vectors;
+        self.maybe(Some(vectors).filter(|all| !all.is_empty()), |w, vectors| {
+            w.count(vectors.len());
+            for (name, vector) in vectors {
+                w.text(name.as_str());
+                w.floats(vector);
+            }
+        });
     }
 
     /// An item's feature; its id is in the key.
@@ -371,6 +388,9 @@ impl<'a> RowReader<'a> {
             image: self.later(Self::owned_text)?,
             publish_at: self.later(Self::time)?,
             accepted_at: self.later(Self::time)?,
+            vector_hashes: self
+                .later(|r| r.many(|r| Ok((r.vector_name()?, r.u64()?))))?
+                .unwrap_or_default(),
         };
         sound::item(row).map_err(Malformed)
     }
@@ -380,6 +400,9 @@ impl<'a> RowReader<'a> {
         let content = Content {
             vector: self.maybe(Self::floats)?,
             text: self.maybe(Self::owned_text)?,
+            vectors: self
+                .later(|r| r.many(|r| Ok((r.vector_name()?, r.floats()?))))?
+                .unwrap_or_default(),
         };
         sound::content(content).map_err(Malformed)
     }
@@ -508,6 +531,10 @@ impl<'a> RowReader<'a> {
 
     fn model(&mut self) -> Result<ModelName, Malformed> {
         ModelName::new(self.text()?).map_err(|error| Malformed(error.to_string()))
+    }
+
+    fn vector_name(&mut self) -> Result<VectorName, Malformed> {
+        VectorName::new(self.text()?).map_err(|error| Malformed(error.to_string()))
     }
 
     fn time(&mut self) -> Result<DateTime<Utc>, Malformed> {

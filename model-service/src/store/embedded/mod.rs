@@ -573,7 +573,7 @@ impl Store for EmbeddedStore {
     }
 
     fn knows(&self, model: &ModelName) -> bool {
-        self.models.contains(model)
+        self.models.contains(model) || model.is_of_domain()
     }
 
     async fn scan_features(
