@@ -69,7 +69,7 @@ fn lists_by_a_mix_are_those_of_the_weighted_sum() {
     let all: Vec<Value> = ids.iter().map(|id| line(&items, id)).collect();
     send(client, &all);
 
-    let check = |client: &Client, items: &Vectors| {
+    let look = |client: &Client, items: &Vectors| -> Result<Lists, String> {
         let pair = |a: &String, b: &String, model: &str| -> Option<f64> {
             let body = json!({"pairs": [[a, b]], "model": model});
             let path = format!("{}/scores", path::domain(DOMAIN));
@@ -84,7 +84,9 @@ fn lists_by_a_mix_are_those_of_the_weighted_sum() {
                 .collect();
             let mut sorted = scores.clone();
             sorted.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
-            assert_eq!(scores, sorted, "{id}");
+            if scores != sorted {
+                return Err(format!("{id}: not the best first: {scores:?}"));
+            }
             let mut above = 0;
             for other in ids.iter().filter(|other| *other != id) {
                 let found = list.iter().find(|one| one.id.as_str() == other.as_str());
@@ -117,28 +119,32 @@ fn lists_by_a_mix_are_those_of_the_weighted_sum() {
                     &[by_text, by_vector("clip"), by_vector("own")],
                 );
                 let score = mix.unwrap_or_default();
-                assert!(
-                    (score - expected).abs() < 1e-5,
-                    "{id} {other}: {score}, not {expected}"
-                );
-                if let Some(found) = found {
-                    assert_eq!(
-                        Some(found.score),
-                        mix.map(|score| score as f32),
-                        "{id} {other}"
-                    );
+                if (score - expected).abs() >= 1e-5 {
+                    return Err(format!("{id} {other}: {score}, not {expected}"));
+                }
+                let listed = found.map(|found| found.score);
+                if listed.is_some() && listed != mix.map(|score| score as f32) {
+                    return Err(format!("{id} {other}: {listed:?} in the list, not {mix:?}"));
                 }
                 above += usize::from(score > 0.0);
             }
-            assert_eq!(list.len(), above.min(NEIGHBOURS), "{id}");
+            if list.len() != above.min(NEIGHBOURS) {
+                return Err(format!("{id}: {} neighbours of {above}", list.len()));
+            }
         }
-        ids.iter()
+        let lists = ids
+            .iter()
             .map(|id| {
                 let list = similar(client, id, "best").similar.into_iter();
                 let list = list.map(|one| (one.id.to_string(), one.score.to_bits()));
                 ((*id).clone(), list.collect())
             })
-            .collect::<BTreeMap<String, Vec<(String, u32)>>>()
+            .collect();
+        Ok(lists)
+    };
+    // A model beside the served one follows it: it may be a moment behind when the domain is quiet.
+    let check = |client: &Client, items: &Vectors| {
+        wait_for("exact lists by the mix", SOON, || look(client, items))
     };
     check(client, &items);
     let mut changed = Vec::new();
