@@ -156,7 +156,6 @@ fn by_clip(n: usize, clips: &[Option<Vec<f32>>]) -> Vec<(String, u32)> {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn of_vectors_and_mixes_are_the_same_on_every_instance_and_outlive_their_owner() {
     let cluster = Cluster::new();
     let mut services = vec![

@@ -174,7 +174,6 @@ fn assert_seen_alike(left: &Stored, right: &Stored) {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn a_new_keyspace_has_the_same_items_and_lists_and_what_is_there_stays() {
     let cluster = Cluster::new();
     // Nothing is kept yet.
@@ -297,7 +296,6 @@ fn a_new_keyspace_has_the_same_items_and_lists_and_what_is_there_stays() {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn who_publishes_items_cannot_have_a_domain_forgotten() {
     let cluster = Cluster::new();
     let service = cluster.service(&logging());
@@ -326,7 +324,6 @@ fn who_publishes_items_cannot_have_a_domain_forgotten() {
 }
 
 #[test]
-#[ignore = "needs services"]
 fn the_stream_is_bound_again_when_the_number_of_partitions_changes() {
     let cluster = Cluster::new();
     let service = cluster.service(&logging());

@@ -320,7 +320,7 @@ fn a_difference_is_found() {
 
 /// What docs/QUALITY.md says of experiments. Print it with `--nocapture`; it takes a minute or two.
 #[test]
-#[ignore = "simulates thousands of experiments"]
+#[ignore = "measures what docs/QUALITY.md says of experiments"]
 fn a_thousand_experiments() {
     for (name, simulated) in [
         ("readers come back", ALIKE),
