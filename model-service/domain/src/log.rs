@@ -257,7 +257,7 @@ fn told(models: &Models, name: &ModelName, entry: &ModelEntry) -> Value {
 
 /// The name of a model, and its kind as it is shown.
 fn of_kind(models: &Models, name: &ModelName, kind: &ModelName) -> Value {
-    let mut told = json!(models.shown_kind(kind));
+    let mut told = json!(models.shown_kind(name, kind));
     told["name"] = name.as_str().into();
     told
 }

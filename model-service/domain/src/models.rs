@@ -118,15 +118,18 @@ impl Models {
         mixes.into_iter().flatten().find(|mix| mix.kind() == *kind)
     }
 
-    /// A kind as it is asked for and shown.
-    pub fn shown_kind(&self, kind: &ModelName) -> ShownKind {
+    /// The kind of a model as it is asked for and shown.
+    pub fn shown_kind(&self, model: &ModelName, kind: &ModelName) -> ShownKind {
         let vector = kind.vector();
         let name = match &vector {
             Some(_) => VECTORS,
             None if kind.is_mix() => MIX,
             None => kind.as_str(),
         };
-        let parts = self.mix_of(kind).map(Mix::parts).into_iter().flatten();
+        // Mixes of one kind may name other models.
+        let own = self.mixes.get(model).filter(|mix| mix.kind() == *kind);
+        let mix = own.or_else(|| self.mix_of(kind));
+        let parts = mix.map(Mix::parts).into_iter().flatten();
         let of = parts.map(|(name, part)| (name.clone(), part.weight));
         ShownKind {
             kind: name.to_owned(),
@@ -277,6 +280,12 @@ impl Models {
         name: &ModelName,
         mix: Mix,
     ) -> SettingsOutcome {
+        let known = self.mixes.get(name);
+        if known.is_some_and(|known| *known != mix) {
+            return SettingsOutcome::Conflict(format!(
+                "{name} is another mix; give this one another name"
+            ));
+        }
         let outcome = self.put(active, active_kind, name, &mix.kind());
         if matches!(
             outcome,
@@ -563,6 +572,43 @@ mod tests {
         assert_eq!(models.mix_of(&of), None);
         let gone = models.change(&kind, &name("pictures"), &ModelChange::Delete);
         assert_eq!(gone, Some(SettingsOutcome::Deleted));
+    }
+
+    #[test]
+    fn mixes_of_one_kind_are_shown_with_the_models_that_each_names() {
+        let (mut models, kind) = (Models::default(), name("text-2"));
+        let second = models.change(&kind, &name("second"), &put("text-2"));
+        assert_eq!(second, Some(SettingsOutcome::Created));
+        let [half, whole] = [0.5, 1.0].map(|weight| Weight::new(weight).unwrap());
+        let of =
+            |second, first| BTreeMap::from([(name("second"), second), (name("text-2"), first)]);
+        for (mix, of) in [("b", of(whole, half)), ("a", of(half, whole))] {
+            let put = ModelChange::Put {
+                kind: name(MIX),
+                of,
+            };
+            let created = models.change(&kind, &name(mix), &put);
+            assert_eq!(created, Some(SettingsOutcome::Created));
+        }
+        let kinds = ["a", "b"].map(|mix| models.beside()[&name(mix)].kind.clone());
+        assert_eq!(kinds[0], kinds[1]);
+        let shown = |mix: &str| models.shown_kind(&name(mix), &kinds[0]).of;
+        assert_eq!(shown("a"), of(half, whole));
+        assert_eq!(shown("b"), of(whole, half));
+        // What a name mixes does not change.
+        let of = of(half, whole);
+        let other = models.change(
+            &kind,
+            &name("b"),
+            &ModelChange::Put {
+                kind: name(MIX),
+                of,
+            },
+        );
+        assert!(
+            matches!(other, Some(SettingsOutcome::Conflict(_))),
+            "{other:?}"
+        );
     }
 
     #[test]

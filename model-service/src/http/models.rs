@@ -393,7 +393,7 @@ async fn described_one(
 async fn described(reads: &Reads, domain: &DomainName) -> Result<Vec<ModelAnswer>, Error> {
     let (models, kind) = stored(reads, domain).await?;
     let answer = |name: &ModelName, kind: &ModelName, state, done, reason| {
-        let ShownKind { kind, vector, of } = models.shown_kind(kind);
+        let ShownKind { kind, vector, of } = models.shown_kind(name, kind);
         let weight = |(name, weight): (ModelName, Weight)| (name, weight.get());
         ModelAnswer {
             name: name.clone(),
@@ -452,7 +452,7 @@ mod tests {
         };
         assert_eq!(kind(r#"{"kind":"words-1"}"#).as_str(), "words-1");
         let of = kind(r#"{"kind":"vectors","vector":"clip","of":null}"#);
-        let shown = Models::default().shown_kind(&of);
+        let shown = Models::default().shown_kind(&of, &of);
         assert_eq!(
             (shown.kind.as_str(), shown.vector),
             ("vectors", of.vector())
