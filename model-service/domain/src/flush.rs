@@ -120,7 +120,7 @@ impl Flush {
         self.urgent.due.len() + self.later.due.len() + in_flight
     }
 
-    /// Lists that wait or are on their way to the store, in no particular order.
+    /// Lists that wait or are on their way to the store, in no particular order; twice if both.
     pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
         let in_flight = self.in_flight.iter().flat_map(|(_, slots)| slots);
         let waiting = self.urgent.due.keys().chain(self.later.due.keys());

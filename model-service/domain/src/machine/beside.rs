@@ -32,8 +32,9 @@ pub(super) struct Behind {
     passed: BTreeMap<ItemId, ItemRow>,
     /// Items that had no feature when the domain was loaded and may not have a list yet.
     unmade: BTreeSet<Slot>,
-    /// Once all lists are computed: those that were not stored then, and still are not.
-    unstored: Option<BTreeSet<Slot>>,
+    /// Once all lists are computed: those that were not stored then, and still are not, each with the number of commits
+    /// that it takes: one on its way may have an earlier state, or none.
+    unstored: Option<BTreeMap<Slot, u8>>,
     /// Whether it has been as complete as the served model since it was loaded.
     is_whole: bool,
 }
@@ -176,23 +177,27 @@ impl Domain {
         if !is_beside || self.behind.is_whole || !self.lists.are_served() {
             return;
         }
-        if self.behind.unstored.is_none() && self.is_computed() {
-            self.behind.unstored = Some(self.flush.slots().collect());
+        if self.behind.unstored.is_none() && self.are_all_made() && self.is_computed() {
+            let mut unstored = BTreeMap::new();
+            for slot in self.flush.slots() {
+                *unstored.entry(slot).or_default() += 1;
+            }
+            self.behind.unstored = Some(unstored);
         }
-        let Some(unstored) = &self.behind.unstored else {
-            return;
-        };
-        if !unstored.is_empty() {
-            return;
-        }
-        while let Some(slot) = self.behind.unmade.first().copied() {
-            let item = self.catalogue.item(slot);
+        let unstored = self.behind.unstored.as_ref();
+        self.behind.is_whole = unstored.is_some_and(BTreeMap::is_empty);
+    }
+
+    /// Whether every item that had no feature when the domain was loaded has a list now, or needs none.
+    fn are_all_made(&mut self) -> bool {
+        while let Some(slot) = self.behind.unmade.first() {
+            let item = self.catalogue.item(*slot);
             if item.is_visible() && !item.listed {
-                return;
+                return false;
             }
             self.behind.unmade.pop_first();
         }
-        self.behind.is_whole = true;
+        true
     }
 
     /// Whether all lists are computed, apart from those that the current window changes.
@@ -210,9 +215,15 @@ impl Domain {
 
     /// Records that lists are stored.
     pub(super) fn note_stored(&mut self, slots: &[Slot]) {
-        if let Some(unstored) = &mut self.behind.unstored {
-            for slot in slots {
-                unstored.remove(slot);
+        let Some(unstored) = &mut self.behind.unstored else {
+            return;
+        };
+        for slot in slots {
+            if let Some(commits) = unstored.get_mut(slot) {
+                *commits -= 1;
+                if *commits == 0 {
+                    unstored.remove(slot);
+                }
             }
         }
     }

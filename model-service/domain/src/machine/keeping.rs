@@ -176,9 +176,10 @@ impl Domain {
         self.outbox.push(Effect::Keep { ticket, models });
     }
 
-    /// Requests that machines run for all models beside the served one.
+    /// Requests that machines run for all models beside the served one, once no change of models is on its way to the
+    /// store: what its model mixes a machine reads there.
     pub(super) fn keep_models(&mut self) {
-        if self.row.is_some() {
+        if self.row.is_some() && self.keeping.changing.is_empty() {
             self.keep(self.models().followed());
         }
     }
@@ -203,9 +204,10 @@ impl Domain {
         }
     }
 
-    /// Passes durable changes on to the machines of other models; deliveries are settled after that.
+    /// Passes durable changes on to the machines of other models; deliveries are settled after that. While machines are
+    /// still to end, readers may see what they show.
     pub(super) fn pass(&mut self, passed: Vec<Passed>, settled: Vec<(DeliveryTag, Outcome)>) {
-        if self.keeping.kept.is_empty() {
+        if self.keeping.kept.is_empty() && !self.keeping.is_waiting() {
             return self.outbox.settle_each(settled);
         }
         let ticket = self.outbox.ticket();

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)] // a test may panic
 
 mod anew;
+mod beside;
+mod keeping;
 mod lengths;
 mod logging;
 mod patches;

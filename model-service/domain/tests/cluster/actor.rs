@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kindred_domain::effect::{Comparing, Effect, Input, Ticket};
-use kindred_domain::extraction::{Extraction, Making};
 use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
 use kindred_domain::machine::{Domain, Tenure as Ownership};
 use kindred_query::{DomainView, Term};
-use kindred_shared::event::Event;
+use kindred_shared::event::{Event, ModelChange};
 use kindred_shared::job::{Job, Task};
 
+use crate::beside::Kept;
 use crate::database::{Load, Reading, Staged, failure, outcome};
+use crate::extraction::Extracting;
 use crate::invariants::{Invariant, violated};
 use crate::mutations::Mutation;
 use crate::process::{Address, Alarm, Context, Message};
@@ -21,14 +22,17 @@ use crate::simulated::reference::{compare, settings};
 use crate::tenure::Tenure;
 use crate::workers::Asker;
 
-/// One active domain.
+/// One active domain, or a model beside the one that it serves.
 pub(crate) struct Actor {
     pub(crate) address: Address,
     pub(crate) machine: Domain,
     pub(crate) view: DomainView,
     /// Events that are processed but not settled.
     unsettled: BTreeMap<DeliveryTag, Arc<Event>>,
-    pub(crate) extractions: BTreeMap<Ticket, Extraction>,
+    pub(crate) extractions: BTreeMap<Ticket, Extracting>,
+    pub(crate) kept: Kept,
+    /// The number of the newest changes that were passed on, until they are taken in.
+    takes_in: Option<u64>,
     /// Set while another thread processes a large input: its effects, and the inputs that came meanwhile.
     busy: Option<Vec<Effect>>,
     inputs: VecDeque<Input>,
@@ -45,23 +49,41 @@ impl Actor {
         now: Duration,
     ) -> (Self, Vec<Effect>) {
         let (machine, effects) = Domain::start(ownership, settings());
-        let actor = Self {
-            address,
-            machine,
-            view: DomainView::new(term),
-            unsettled: BTreeMap::new(),
-            extractions: BTreeMap::new(),
-            busy: None,
-            inputs: VecDeque::new(),
-            alarm: Alarm::default(),
-            used_at: now,
-            has_ended: false,
-        };
+        let mut actor = Self::with_machine(address, machine, DomainView::new(term));
+        actor.used_at = now;
         (actor, effects)
     }
 
+    pub(crate) fn with_machine(address: Address, machine: Domain, view: DomainView) -> Self {
+        Self {
+            address,
+            machine,
+            view,
+            unsettled: BTreeMap::new(),
+            extractions: BTreeMap::new(),
+            kept: Kept::default(),
+            takes_in: None,
+            busy: None,
+            inputs: VecDeque::new(),
+            alarm: Alarm::default(),
+            used_at: Duration::ZERO,
+            has_ended: false,
+        }
+    }
+
+    /// Changes with this number come next.
+    pub(crate) fn must_take_in(&mut self, number: u64) {
+        self.takes_in = Some(number);
+    }
+
+    /// The number of the newest changes, once they are taken in.
+    pub(crate) fn taken_in(&mut self) -> Option<u64> {
+        let has_all = self.inputs.is_empty() && self.busy.is_none();
+        self.takes_in.take_if(|_| has_all)
+    }
+
     pub(crate) fn is_busy(&self) -> bool {
-        self.busy.is_some()
+        self.busy.is_some() || self.kept.is_busy()
     }
 
     pub(crate) fn deliver(
@@ -77,7 +99,15 @@ impl Actor {
             return;
         }
         self.unsettled.insert(tag, Arc::clone(&event));
-        if context.world.is_mutated(Mutation::AcknowledgedBeforeStored) {
+        let is_activation = matches!(
+            &*event,
+            Event::Model(modelled) if modelled.change == ModelChange::Activate
+        );
+        let mutation = match is_activation {
+            true => Mutation::ActivatedBeforeStored,
+            false => Mutation::AcknowledgedBeforeStored,
+        };
+        if context.world.is_mutated(mutation) {
             let settled = vec![(tag, Outcome::Stored(None))];
             tenure.settle(context, settled);
         }
@@ -154,8 +184,8 @@ impl Actor {
                     let stamp = tenure.stamp(context);
                     context.world.read(Reading::Sweep(address, ticket, stamp));
                 }
-                Effect::Load { ticket, model, .. } => {
-                    let load = Load::new(address, ticket, model);
+                Effect::Load { ticket, model, mix } => {
+                    let load = Load::new(address, ticket, model, mix);
                     context.world.read(Reading::Load(load));
                 }
                 Effect::Commit {
@@ -186,8 +216,8 @@ impl Actor {
                     lengths,
                     habits,
                 } => {
-                    let making = Making::new(&model, false, &settings, habits);
-                    self.extract(context, ticket, making, rows, (spaces, lengths));
+                    let extracting = Extracting::new(model, rows, &settings, spaces, habits);
+                    self.extract(context, ticket, extracting, lengths);
                 }
                 Effect::Compare { ticket, tasks } => {
                     for (task, comparing) in tasks {
@@ -207,10 +237,14 @@ impl Actor {
                     let told = Message::Input(address, Input::Notified { ticket });
                     context.world.tell(context.me.id, delay, told);
                 }
-                Effect::SweepModel { .. }
-                | Effect::Keep { .. }
-                | Effect::Pass { .. }
-                | Effect::Swap { .. } => unreachable!("no model is put here"),
+                Effect::SweepModel { ticket, swept } => {
+                    let stamp = tenure.stamp(context);
+                    let sweep = Reading::SweepModel(address, ticket, stamp, swept);
+                    context.world.read(sweep);
+                }
+                Effect::Keep { ticket, models } => self.keep(context, ticket, models),
+                Effect::Pass { ticket, passed } => self.pass(context, ticket, passed),
+                Effect::Swap { now, was } => self.swap(context, &now, was),
                 Effect::Observe(_) => {}
                 Effect::Superseded => self.has_ended = true,
             }
@@ -279,7 +313,9 @@ impl Actor {
                     context.world.books.acknowledge(&event);
                 }
                 (Outcome::Refused(refusal), _) => {
-                    context.world.refuse(&event, &refusal.to_string());
+                    let is_certain = tenure.is_certain(context);
+                    let why = refusal.to_string();
+                    context.world.refuse(&event, &why, is_certain);
                 }
                 (Outcome::Failed(_), _) => {}
             }
@@ -361,7 +397,14 @@ impl Seat {
             None => None,
         };
         if let Some(tenure) = tenure {
-            tenure.with(context, &address.domain, does);
+            tenure.with(
+                context,
+                &address.domain,
+                |actor, tenure, context| match &address.beside {
+                    None => does(actor, tenure, context),
+                    Some(_) => actor.with_beside(tenure, context, address, does),
+                },
+            );
             // Settled deliveries make room.
             tenure.hand_over(context);
         }

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kindred_domain::store::{Partition, Stamp};
-use kindred_shared::event::{Configure, Delete, Event, Upsert, UpsertKind};
-use kindred_shared::{DomainName, ItemId};
+use kindred_shared::event::{
+    Configure, Delete, Event, MIX, ModelChange, Modelled, Upsert, UpsertKind, Weight,
+};
+use kindred_shared::{DomainName, ItemId, VectorName};
 use serde_json::{Map, Value};
 
 use crate::broker::Letter;
+use crate::building::Building;
 use crate::invariants::{Checked, Invariant, violated};
 use crate::removals::Removals;
-use crate::simulated::reference::id;
+use crate::simulated::reference::{MIXED, WEIGHTS, id, model};
 use crate::world::{Happening, World};
 
 /// Most events of a history that kill processes: each does so about ten times.
@@ -26,6 +29,8 @@ pub(crate) struct Books {
     pub(crate) events: BTreeMap<(DomainName, ItemId), BTreeMap<u64, Arc<Event>>>,
     /// Removed domains, and the consequences for their events.
     pub(crate) removals: Removals,
+    /// Models that are being built.
+    pub(crate) building: Building,
     /// The newest version of each item that an owner has settled.
     pub(crate) acknowledged: BTreeMap<(DomainName, ItemId), u64>,
     /// The owner of each partition at each epoch.
@@ -39,6 +44,8 @@ pub(crate) struct Books {
     pub(crate) on_their_way: usize,
     /// The requested windows, by request.
     pub(crate) requests: BTreeMap<String, Duration>,
+    /// Number of requests about models.
+    model_requests: u64,
     /// Versions of events that kill every process that processes them.
     killers: BTreeSet<u64>,
     /// Number of events that were dead-lettered.
@@ -53,6 +60,15 @@ impl Books {
             let newest = self.acknowledged.entry(key).or_default();
             *newest = version.max(*newest);
         }
+    }
+
+    /// Whether the domain has an acknowledged event that no removal can have affected.
+    pub(crate) fn must_exist(&self, domain: &DomainName) -> bool {
+        let mut of_domain = self.acknowledged.iter().filter(|((of, _), _)| of == domain);
+        of_domain.any(|(key, version)| {
+            let event = self.events.get(key).and_then(|events| events.get(version));
+            event.is_some_and(|event| !self.removals.may_be_gone(event))
+        })
     }
 
     /// A process writes with a stamp. If it is certain to be the owner, the stamp must be above every stamp of an owner
@@ -164,12 +180,60 @@ impl World {
         }))
     }
 
+    /// A client builds, activates or deletes a model.
+    fn change_model(&mut self, domain: DomainName) -> Event {
+        let names = ["m1", "m2", "words-1"].map(model);
+        let nth = self.dice.roll(3) as usize;
+        let change = match self.dice.roll(6) {
+            0..2 => ModelChange::Put {
+                kind: model(MIXED[self.dice.roll(3) as usize]),
+                of: BTreeMap::new(),
+            },
+            2 => {
+                let other = (nth + 1 + self.dice.roll(2) as usize) % 3;
+                let third = 3 - nth - other;
+                let weights = WEIGHTS.map(|weight| Weight::new(weight).expect("above 0"));
+                let of = [other, third].map(|nth| names[nth].clone());
+                ModelChange::Put {
+                    kind: model(MIX),
+                    of: of.into_iter().zip(weights).collect(),
+                }
+            }
+            3..5 => ModelChange::Activate,
+            _ => ModelChange::Delete,
+        };
+        self.books.model_requests += 1;
+        Event::Model(Box::new(Modelled {
+            domain,
+            request: format!("model {}", self.books.model_requests),
+            name: names[nth].clone(),
+            change,
+            by: "client".to_owned(),
+        }))
+    }
+
+    /// The named vectors of an item: of few directions, so that they often stay the same; or none.
+    fn vectors(&mut self) -> BTreeMap<VectorName, Vec<f32>> {
+        if self.shape.models == 0 || self.dice.one_in(4) {
+            return BTreeMap::new();
+        }
+        let angle = self.dice.roll(9) as f32 / 5.0;
+        let mut vector = vec![angle.cos(), angle.sin()];
+        if self.dice.one_in(8) {
+            vector.insert(0, 0.0);
+        }
+        [(VectorName::new("clip").expect("a plain name"), vector)].into()
+    }
+
     fn event(&mut self, domain: DomainName) -> Event {
         if self.dice.one_in(40) {
             return self.configure(domain);
         }
         if self.shape.removals > 0 && self.dice.one_in(self.shape.removals) {
             return self.removal(domain);
+        }
+        if self.shape.models > 0 && self.dice.one_in(self.shape.models) {
+            return self.change_model(domain);
         }
         let id = id(self.dice.roll(self.shape.ids));
         let version = Some(self.books.published + 1);
@@ -213,7 +277,7 @@ impl World {
             hidden: self.dice.one_in(10),
             version,
             vector: None,
-            vectors: BTreeMap::new(),
+            vectors: self.vectors(),
             attributes: BTreeMap::new(),
         }))
     }

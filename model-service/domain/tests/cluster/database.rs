@@ -2,6 +2,7 @@
 //! an answer.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kindred_domain::effect::{CommitFailure, Input, Ticket};
@@ -9,6 +10,8 @@ use kindred_domain::habits::Survey;
 use kindred_domain::intake::Failure;
 use kindred_domain::lease::LeaseInput;
 use kindred_domain::material::Material;
+use kindred_domain::mix::Mix;
+use kindred_domain::models::Swept;
 use kindred_domain::store::{
     Cas, DomainRow, Epoch, FeatureRow, ItemRow, Lease, Partition, Stamp, Write,
 };
@@ -107,6 +110,8 @@ pub(crate) enum Reading {
     Survey(Address, Ticket, Vec<ItemId>),
     /// Deletes rows. `None`: no stamp is left for it.
     Sweep(Address, Ticket, Option<Stamp>),
+    /// Deletes rows of a model.
+    SweepModel(Address, Ticket, Option<Stamp>, Swept),
     Load(Box<Load>),
     Material(Address, Ticket, Vec<ItemId>),
     /// All domains, for the host of a partition, which numbers its requests.
@@ -120,6 +125,7 @@ pub(crate) struct Load {
     address: Address,
     ticket: Ticket,
     model: ModelName,
+    mix: Option<Arc<Mix>>,
     items: Vec<ItemRow>,
     features: Vec<FeatureRow>,
     items_done: bool,
@@ -127,11 +133,17 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) fn new(address: Address, ticket: Ticket, model: ModelName) -> Box<Self> {
+    pub(crate) fn new(
+        address: Address,
+        ticket: Ticket,
+        model: ModelName,
+        mix: Option<Arc<Mix>>,
+    ) -> Box<Self> {
         Box::new(Self {
             address,
             ticket,
             model,
+            mix,
             items: Vec::new(),
             features: Vec::new(),
             items_done: false,
@@ -148,6 +160,7 @@ impl Reading {
             | Self::Whole(address, ..)
             | Self::Survey(address, ..)
             | Self::Sweep(address, ..)
+            | Self::SweepModel(address, ..)
             | Self::Material(address, ..) => address.process,
             Self::Load(load) => load.address.process,
             Self::Domains(process, ..) | Self::Instances(process) => *process,
@@ -189,7 +202,8 @@ impl World {
         for write in writes {
             match &write {
                 Write::Domain(row) if row.dirty.is_some() => first.push(write),
-                Write::Domain(_) => last.push(write),
+                Write::Beside(_, row) if row.dirty.is_some() => first.push(write),
+                Write::Domain(_) | Write::Beside(..) => last.push(write),
                 _ => rows.push(write),
             }
         }
@@ -214,6 +228,12 @@ impl World {
         };
         self.database.commits.insert(number, commit);
         self.next_stage(number);
+    }
+
+    /// Whether this driver has commits in flight.
+    pub(crate) fn has_commits(&self, actor: u64) -> bool {
+        let mut commits = self.database.commits.values();
+        commits.any(|commit| commit.by.actor == actor)
     }
 
     /// The sender of a commit, if it is still in flight.
@@ -318,16 +338,31 @@ impl World {
 
     /// A row arrives.
     pub(crate) fn row(&mut self, row: Row) {
-        let is_list = matches!(row.write, Write::List(_));
+        let is_list = matches!(row.write, Write::List(_) | Write::BesideList(..));
+        let of_model = match &row.write {
+            Write::BesideList(model, _) => Some(model.clone()),
+            _ => None,
+        };
         let is_logged = matches!(row.write, Write::Settings(_) | Write::Log(_));
+        let is_of_models = matches!(row.write, Write::Settings(_));
         let removes = removes(&row.write);
         let tables = self.database.tables.entry(row.domain.clone()).or_default();
+        let before = tables.settings.get(&());
+        let before = before.filter(|_| is_of_models);
+        let before = before
+            .map(|set| set.models.beside().clone())
+            .unwrap_or_default();
         let wins = tables.apply(row.stamp, row.write);
         if wins && is_list {
-            let checked = list_written(tables, &row.domain, row.stamp.epoch().0);
+            let epoch = row.stamp.epoch().0;
+            let checked = list_written(tables, &row.domain, of_model.as_ref(), epoch);
             self.check(checked);
         } else if wins && is_logged {
-            let checked = log_is_whole(tables, &row.domain);
+            let mut checked = log_is_whole(tables, &row.domain);
+            if is_of_models {
+                let building = &mut self.books.building;
+                checked = checked.and(building.written(&row.domain, &before, tables));
+            }
             self.check(checked);
         }
         if wins && removes {
@@ -444,7 +479,11 @@ impl World {
                 let result = if fails {
                     Err(failure())
                 } else {
-                    Ok(Box::new(tables.open()))
+                    let opened = tables.open();
+                    Ok(Box::new(match &address.beside {
+                        None => opened,
+                        Some((name, kind)) => opened.of_model(kind, tables.beside(name)),
+                    }))
                 };
                 Message::Input(address, Input::Opened { ticket, result })
             }
@@ -502,6 +541,20 @@ impl World {
                 let result = match stamp {
                     Some(_) if forgets => Ok(true),
                     Some(stamp) if !fails => Ok(tables.sweep(stamp, PAGE)),
+                    _ => Err(failure()),
+                };
+                Message::Input(address, Input::Swept { ticket, result })
+            }
+            Reading::SweepModel(address, ticket, stamp, swept) => {
+                let forgets = self.mutation == Some(Mutation::ModelNotSwept);
+                let tables = self
+                    .database
+                    .tables
+                    .entry(address.domain.clone())
+                    .or_default();
+                let result = match stamp {
+                    Some(_) if forgets => Ok(true),
+                    Some(stamp) if !fails => Ok(tables.sweep_model(&swept, stamp, PAGE)),
                     _ => Err(failure()),
                 };
                 Message::Input(address, Input::Swept { ticket, result })
@@ -586,11 +639,16 @@ impl World {
             address,
             ticket,
             model,
+            mix,
             items,
             features,
             ..
         } = *load;
-        let result = Ok(tables.load(&items, &features, (&model, None)));
+        let of = (&model, mix);
+        let result = Ok(match &address.beside {
+            None => tables.load(&items, &features, of),
+            Some((name, _)) => tables.load_beside(&items, &features, name, of),
+        });
         Ok(Message::Input(address, Input::Loaded { ticket, result }))
     }
 
@@ -601,11 +659,16 @@ impl World {
             return;
         }
         let tables = self.database.tables.get(event.domain());
-        if let Event::Configure(configure) = event {
+        let request = match event {
+            Event::Configure(configure) => Some(&configure.request),
+            Event::Model(modelled) => Some(&modelled.request),
+            _ => None,
+        };
+        if let Some(request) = request {
             let row = tables.and_then(|tables| tables.settings.get(&()));
             let mut answered = row.iter().flat_map(|row| &row.answered);
-            if !answered.any(|answered| answered.request == configure.request) {
-                let detail = format!("{configure:?} is acknowledged, and not stored");
+            if !answered.any(|answered| answered.request == *request) {
+                let detail = format!("{event:?} is acknowledged, and not stored");
                 let checked = violated(Invariant::DurableBeforeAcknowledged, detail);
                 return self.check(checked);
             }

@@ -1,24 +1,26 @@
 //! The driver of the extraction machine: from items to features.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use kindred_domain::dispatch::Undone;
-use kindred_domain::effect::{Input, Ticket, ToExtract};
+use kindred_domain::effect::{Input, Made, Ticket, ToExtract};
 use kindred_domain::extraction::{
     Extraction, ExtractionRequest, Fallback, Making, PieceId, PieceSize, Prepared, Step,
 };
 use kindred_domain::habits::Habits;
 use kindred_domain::intake::Failure;
 use kindred_domain::material::Material;
+use kindred_domain::settings::DomainSettings;
+use kindred_domain::slot::Slot;
 use kindred_shared::job::{Job, Task};
-use kindred_shared::{Feature, Space};
+use kindred_shared::{Feature, ModelName, Space};
 
 use crate::actor::Actor;
 use crate::database::Reading;
 use crate::process::{Address, Context, Message};
 use crate::seat::Seat;
-use crate::simulated::reference::{letters_of, torn};
+use crate::simulated::reference::{feature_of, letters_of, mixed, torn};
 use crate::workers::Asker;
 
 /// The size of an extract job.
@@ -28,18 +30,133 @@ const MOST: PieceSize = PieceSize {
     text_bytes: usize::MAX,
 };
 
+/// An extraction in progress: of one kind, or of a mix's parts, one after the other.
+pub(crate) struct Extracting {
+    model: ModelName,
+    rows: Vec<ToExtract>,
+    settings: Arc<DomainSettings>,
+    spaces: Vec<(Space, usize)>,
+    habits: Arc<Habits>,
+    /// Kinds that are still to be made; the first one is being made.
+    kinds: VecDeque<(ModelName, f64)>,
+    made: Vec<(f64, Vec<Made>)>,
+    extraction: Option<Extraction>,
+}
+
+impl Extracting {
+    pub(crate) fn new(
+        model: ModelName,
+        rows: Vec<ToExtract>,
+        settings: &Arc<DomainSettings>,
+        spaces: Vec<(Space, usize)>,
+        habits: Arc<Habits>,
+    ) -> Self {
+        let mix = settings.mix.as_ref().filter(|_| model.is_mix());
+        let kinds = match mix {
+            Some(mix) => mix.by_kind(),
+            None => vec![(&model, 1.0)],
+        };
+        let kinds = kinds
+            .into_iter()
+            .map(|(kind, weight)| (kind.clone(), weight));
+        Self {
+            kinds: kinds.collect(),
+            settings: Arc::clone(settings),
+            model,
+            rows,
+            spaces,
+            habits,
+            made: Vec::new(),
+            extraction: None,
+        }
+    }
+
+    /// Starts with the next kind.
+    fn begin(&mut self, lengths: BTreeMap<Space, usize>) -> Option<Step> {
+        let (kind, _) = self.kinds.front()?;
+        // What the space of a mix tells about languages holds for its parts, too.
+        let of_part = |(space, rows): &(Space, usize)| {
+            let language = space.language().filter(|_| space.model() == self.model)?;
+            Some((Space::of_texts(kind, language), *rows))
+        };
+        let spaces = match *kind == self.model {
+            true => self.spaces.clone(),
+            false => self.spaces.iter().filter_map(of_part).collect(),
+        };
+        let making = Making::new(kind, false, &self.settings, Arc::clone(&self.habits));
+        let rows = self.rows.clone();
+        let (extraction, first) = Extraction::begin(making, rows, spaces, lengths, MOST);
+        self.extraction = Some(extraction);
+        Some(first)
+    }
+
+    /// Takes the features of a kind; returns all, if it was the last one.
+    fn take(&mut self, made: Vec<Made>) -> Option<Vec<Made>> {
+        let (kind, weight) = self.kinds.pop_front()?;
+        if kind == self.model {
+            return Some(made);
+        }
+        self.made.push((weight, made));
+        self.kinds.is_empty().then(|| self.mixed())
+    }
+
+    /// The features of the items of which every part has made one. One that a part rejects, the mix rejects.
+    fn mixed(&mut self) -> Vec<Made> {
+        let mut parts = std::mem::take(&mut self.made);
+        let Some((_, first)) = parts.first() else {
+            return Vec::new();
+        };
+        let slots: Vec<Slot> = first.iter().map(|made| made.slot).collect();
+        let item = |slot: Slot| -> Option<Made> {
+            let mut of_item = Vec::new();
+            for (weight, made) in &mut parts {
+                let at = made.iter().position(|made| made.slot == slot)?;
+                of_item.push((*weight, made.swap_remove(at)));
+            }
+            let features = of_item.iter();
+            let features = features.map(|(weight, made)| (*weight, made.feature.clone()));
+            let feature = mixed(features.collect());
+            let mut spaces = of_item.iter().map(|(_, made)| &made.space);
+            let language = spaces.find_map(|space| space.language()).map(str::to_owned);
+            let version = of_item.first()?.1.version;
+            let rows = of_item.into_iter().filter_map(|(_, made)| made.row);
+            // A rejection comes last.
+            let row = rows.max_by_key(|row| row.rejected.is_some());
+            let is_rejected = row.as_ref().is_some_and(|row| row.rejected.is_some());
+            Some(Made {
+                slot,
+                version,
+                habits: match language {
+                    Some(_) => self.habits.fingerprint(),
+                    None => 0,
+                },
+                space: match language {
+                    Some(language) => Space::of_texts(&self.model, &language),
+                    None => Space::without_language(&self.model),
+                },
+                feature: if is_rejected {
+                    Feature::zero()
+                } else {
+                    feature
+                },
+                row,
+            })
+        };
+        slots.into_iter().filter_map(item).collect()
+    }
+}
+
 impl Actor {
     pub(crate) fn extract(
         &mut self,
         context: &mut Context<'_>,
         ticket: Ticket,
-        making: Making,
-        rows: Vec<ToExtract>,
-        (spaces, lengths): (Vec<(Space, usize)>, BTreeMap<Space, usize>),
+        mut extracting: Extracting,
+        lengths: BTreeMap<Space, usize>,
     ) {
-        let (extraction, first) = Extraction::begin(making, rows, spaces, lengths, MOST);
-        self.extractions.insert(ticket, extraction);
-        self.take_steps(context, ticket, vec![first]);
+        let first = extracting.begin(lengths);
+        self.extractions.insert(ticket, extracting);
+        self.take_steps(context, ticket, first.into_iter().collect());
     }
 
     /// Carries out the machine's steps; returns the outcome, if there is one.
@@ -62,13 +179,15 @@ impl Actor {
                     context.world.read(reading);
                 }
                 Step::Prepare(asked, fallback) => {
-                    let habits = Arc::clone(self.extractions.get(&ticket)?.habits());
+                    let extracting = self.extractions.get_mut(&ticket)?;
+                    let habits = Arc::clone(&extracting.habits);
+                    let (kind, _) = extracting.kinds.front()?.clone();
                     let prepared = asked.into_iter().map(|asked| {
-                        let prepared = prepare(context, &asked, &habits, fallback.as_ref());
+                        let prepared = prepare(context, &asked, &kind, &habits, fallback.as_ref());
                         (asked, prepared)
                     });
                     let prepared: Vec<(ExtractionRequest, Prepared)> = prepared.collect();
-                    let extraction = self.extractions.get_mut(&ticket)?;
+                    let extraction = extracting.extraction.as_mut()?;
                     let steps = extraction.prepared(prepared);
                     return self.take_steps(context, ticket, steps);
                 }
@@ -79,6 +198,16 @@ impl Actor {
                     };
                     let asker = Asker::Extract(address.clone(), ticket, piece);
                     context.jobs.submit(job, length, asker);
+                }
+                Step::Done(Ok(made)) => {
+                    let extracting = self.extractions.get_mut(&ticket)?;
+                    let Some(made) = extracting.take(made) else {
+                        let first = extracting.begin(BTreeMap::new());
+                        return self.take_steps(context, ticket, first.into_iter().collect());
+                    };
+                    self.extractions.remove(&ticket);
+                    let result = Ok(made);
+                    return Some(Input::Extracted { ticket, result });
                 }
                 Step::Done(result) => {
                     self.extractions.remove(&ticket);
@@ -95,6 +224,7 @@ impl Actor {
 fn prepare(
     context: &mut Context<'_>,
     asked: &ExtractionRequest,
+    kind: &ModelName,
     habits: &Habits,
     fallback: Option<&Fallback>,
 ) -> Prepared {
@@ -102,6 +232,10 @@ fn prepare(
         return Prepared::Unfit("torn".to_owned());
     }
     let Material { row, content } = &*asked.material;
+    if kind.vector().is_some() {
+        let (space, feature) = feature_of(kind, row, content, habits);
+        return Prepared::Known(space, feature);
+    }
     let is_unsure = row.language.is_none() || context.world.dice.one_in(6);
     if fallback.is_none() && is_unsure {
         return Prepared::Unsure;
@@ -128,7 +262,8 @@ impl Seat {
         found: Result<Vec<Material>, Failure>,
     ) {
         self.with_actor(context, address, |actor, tenure, context| {
-            let extraction = actor.extractions.get_mut(&ticket);
+            let extracting = actor.extractions.get_mut(&ticket);
+            let extraction = extracting.and_then(|one| one.extraction.as_mut());
             let step = extraction.map(|extraction| extraction.read(found));
             let steps = step.into_iter().collect();
             if let Some(input) = actor.take_steps(context, ticket, steps) {
@@ -146,7 +281,8 @@ impl Seat {
         result: Result<Vec<Feature>, Undone>,
     ) {
         self.with_actor(context, address, |actor, tenure, context| {
-            let extraction = actor.extractions.get_mut(&ticket);
+            let extracting = actor.extractions.get_mut(&ticket);
+            let extraction = extracting.and_then(|one| one.extraction.as_mut());
             let step = extraction.and_then(|extraction| extraction.answered(piece, result));
             let steps = step.into_iter().collect();
             if let Some(input) = actor.take_steps(context, ticket, steps) {

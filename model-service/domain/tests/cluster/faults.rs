@@ -24,6 +24,8 @@ pub(crate) struct Shape {
     pub(crate) removals: u64,
     /// Whether texts have anything in common. If so, lists are computed again so often that this hides other mistakes.
     pub(crate) have_habits: bool,
+    /// One event in this many builds, activates or deletes a model; 0: none.
+    pub(crate) models: u64,
 }
 
 /// The frequency of faults: one in this many, 0: never.
@@ -77,6 +79,11 @@ impl Shape {
                 0
             },
             have_habits: dice.one_in(if is_large { 4 } else { 2 }),
+            models: if dice.one_in(if is_large { 8 } else { 3 }) {
+                8 + dice.roll(20)
+            } else {
+                0
+            },
         }
     }
 }

@@ -4,14 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use kindred_domain::habits::Habits;
+use kindred_domain::models::Stage;
 use kindred_domain::settings::{Answered, SettingsOutcome};
-use kindred_domain::store::{ItemRow, Liveness, Neighbour, Partition};
+use kindred_domain::store::{ItemRow, ListRow, Liveness, Neighbour, Partition};
+use kindred_query::DomainView;
 use kindred_shared::event::Event;
-use kindred_shared::{DomainName, Feature, ItemId, Space};
+use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
 
 use crate::process::Process;
 use crate::simulated::log::check_log;
-use crate::simulated::reference::{brute_force, feature_of, habits_of, is_expired, model};
+use crate::simulated::reference::{
+    brute_force, feature_of, habits_of, is_expired, model, reads_texts,
+};
 use crate::simulated::tables::Tables;
 use crate::world::World;
 
@@ -63,15 +67,26 @@ pub(crate) fn after_step(world: &World) -> Checked {
     Ok(())
 }
 
-/// Called when lists are written at an epoch: the store must say that the domain is dirty.
-pub(crate) fn list_written(tables: &Tables, name: &DomainName, epoch: u64) -> Checked {
-    let dirty = tables.domain.get(&()).and_then(|row| row.dirty);
+/// Called when lists are written at an epoch: the store must say that the domain is dirty, or the model beside the
+/// served one that they are of.
+pub(crate) fn list_written(
+    tables: &Tables,
+    name: &DomainName,
+    model: Option<&ModelName>,
+    epoch: u64,
+) -> Checked {
+    let dirty = match model {
+        None => tables.domain.get(&()).and_then(|row| row.dirty),
+        Some(model) => tables.beside(model).row.and_then(|row| row.dirty),
+    };
     if dirty.is_some_and(|dirty| dirty >= epoch) {
         return Ok(());
     }
     violated(
         Invariant::OneWriter,
-        format!("a list of {name} is written at epoch {epoch}, and its domain's mark is {dirty:?}"),
+        format!(
+            "a list of {name} by {model:?} is written at epoch {epoch}, and its mark is {dirty:?}"
+        ),
     )
 }
 
@@ -80,12 +95,59 @@ pub(crate) fn is_shown(row: &ItemRow) -> bool {
     row.liveness == Liveness::Live && !row.hidden
 }
 
-/// For a domain that is clean, with no event in flight: its lists must be those of its items.
+/// A model of a domain, and what is stored of it.
+struct OfModel<'a> {
+    name: &'a ModelName,
+    kind: &'a ModelName,
+    is_served: bool,
+    /// The habits with which its features were made.
+    habits: Habits,
+    lists: BTreeMap<&'a ItemId, &'a ListRow>,
+}
+
+/// The models of a domain: the served one first.
+fn models_of<'a>(tables: &'a Tables, kind: &'a ModelName) -> Vec<OfModel<'a>> {
+    let set = tables.settings.get(&());
+    let mut all = vec![OfModel {
+        name: set.map_or(kind, |set| set.models.active(kind)),
+        kind,
+        is_served: true,
+        habits: set.map(|set| set.habits.clone()).unwrap_or_default(),
+        lists: tables.lists.rows().collect(),
+    }];
+    let beside = set.into_iter().flat_map(|set| set.models.beside());
+    all.extend(beside.map(|(name, entry)| {
+        let lists = tables.beside_lists.get(name).into_iter();
+        OfModel {
+            name,
+            kind: &entry.kind,
+            is_served: false,
+            habits: tables.beside(name).habits,
+            lists: lists.flat_map(|lists| lists.rows()).collect(),
+        }
+    }));
+    all
+}
+
+/// For a domain that is clean, with no event in flight: its lists must be those of its items, by all its models.
 pub(crate) fn clean_is_exact(tables: &Tables, name: &DomainName, have_habits: bool) -> Checked {
-    let Some(model) = tables.open().model().cloned() else {
+    let Some(kind) = tables.open().model().cloned() else {
         return Ok(());
     };
-    let habits = habits_are_stored(tables, name, have_habits)?;
+    for model in models_of(tables, &kind) {
+        clean_is_exact_by(tables, name, &model, have_habits)?;
+    }
+    Ok(())
+}
+
+fn clean_is_exact_by(
+    tables: &Tables,
+    name: &DomainName,
+    of_model: &OfModel<'_>,
+    have_habits: bool,
+) -> Checked {
+    let model = of_model.kind.clone();
+    let habits = habits_are_stored(tables, name, of_model, have_habits)?;
     let mut features: BTreeMap<ItemId, (Space, Feature)> = BTreeMap::new();
     for (id, row) in tables.items.rows().filter(|(_, row)| is_shown(row)) {
         let stored = tables.features.get(&(id.clone(), model.clone()));
@@ -105,49 +167,54 @@ pub(crate) fn clean_is_exact(tables: &Tables, name: &DomainName, have_habits: bo
         };
         features.insert(id.clone(), feature);
     }
-    compare_lists(tables, name, &features)
+    compare_lists(name, of_model, &features)
 }
 
 /// The stored habits must be those of the live items' texts.
 fn habits_are_stored(
     tables: &Tables,
     name: &DomainName,
+    model: &OfModel<'_>,
     have_habits: bool,
 ) -> Result<Habits, Violation> {
-    let habits = if have_habits {
+    let habits = if have_habits && reads_texts(model.kind) {
         habits_of(tables)
     } else {
         Habits::default()
     };
-    let stored = tables.open().settings.unwrap_or_default().habits;
+    let stored = &model.habits;
     if stored.fingerprint() == habits.fingerprint() {
         return Ok(habits);
     }
     Err(Violation {
         invariant: Invariant::Exact,
-        detail: format!("{name} has {stored:?}, and should have {habits:?}"),
+        detail: format!(
+            "{name} has {stored:?} of {}, and should have {habits:?}",
+            model.name
+        ),
     })
 }
 
 fn compare_lists(
-    tables: &Tables,
     name: &DomainName,
+    model: &OfModel<'_>,
     features: &BTreeMap<ItemId, (Space, Feature)>,
 ) -> Checked {
-    for (id, _) in tables.lists.rows() {
-        if !features.contains_key(id) {
+    let by = model.name;
+    for id in model.lists.keys() {
+        if !features.contains_key(*id) {
             return violated(
                 Invariant::Exact,
-                format!("{id} of {name} is not visible and has a list"),
+                format!("{id} of {name} is not visible and has a list by {by}"),
             );
         }
     }
     for (id, feature) in features {
         let expected = brute_force(id, feature, features);
-        let stored = tables.lists.get(id).map(|list| &list.neighbours);
+        let stored = model.lists.get(id).map(|list| &list.neighbours);
         if stored != Some(&expected) {
             let detail = format!(
-                "the list of {id} of {name} is {}, and should be {}",
+                "the list of {id} of {name} by {by} is {}, and should be {}",
                 in_words(stored.map(|list| &**list)),
                 in_words(Some(&expected))
             );
@@ -177,15 +244,50 @@ pub(crate) fn at_the_end(world: &World) -> Checked {
 }
 
 fn domain_at_the_end(world: &World, name: &DomainName) -> Checked {
-    let now = world.wall();
     let nothing = Tables::default();
     let tables = world.database.tables.get(name).unwrap_or(&nothing);
-    let model = tables
+    let kind = tables
         .open()
         .model()
         .cloned()
         .unwrap_or_else(|| model("words-1"));
-    let habits = habits_are_stored(tables, name, world.shape.have_habits)?;
+    for model in models_of(tables, &kind) {
+        model_at_the_end(world, tables, name, &model)?;
+    }
+    settings_are_the_last(world, tables, name)?;
+    log_is_whole(tables, name)?;
+    models_are_ready(tables, name)
+}
+
+/// All models must be built, and nothing left of others.
+fn models_are_ready(tables: &Tables, name: &DomainName) -> Checked {
+    let set = tables.settings.get(&());
+    let beside = set.map(|set| set.models.beside());
+    for (model, entry) in beside.into_iter().flatten() {
+        if entry.stage != Stage::Ready {
+            let detail = format!("{model} of {name} is not ready: {entry:?}");
+            return violated(Invariant::ConvergesUnaided, detail);
+        }
+    }
+    for (model, lists) in &tables.beside_lists {
+        let is_there = beside.is_some_and(|beside| beside.contains_key(model));
+        if !is_there && lists.rows().next().is_some() {
+            let detail = format!("lists are left of {model} of {name}");
+            return violated(Invariant::GoneMeansGone, detail);
+        }
+    }
+    Ok(())
+}
+
+fn model_at_the_end(
+    world: &World,
+    tables: &Tables,
+    name: &DomainName,
+    of_model: &OfModel<'_>,
+) -> Checked {
+    let now = world.wall();
+    let model = of_model.kind.clone();
+    let habits = habits_are_stored(tables, name, of_model, world.shape.have_habits)?;
     let mut features: BTreeMap<ItemId, (Space, Feature)> = BTreeMap::new();
     for (id, event) in &world.newest_of(name, tables)? {
         let Some(row) = tables.items.get(id) else {
@@ -232,10 +334,8 @@ fn domain_at_the_end(world: &World, name: &DomainName) -> Checked {
             ),
         );
     }
-    settings_are_the_last(world, tables, name)?;
-    log_is_whole(tables, name)?;
-    compare_lists(tables, name, &features)?;
-    views_agree(world, name, &features)
+    compare_lists(name, of_model, &features)?;
+    views_agree(world, name, of_model, &features)
 }
 
 /// The log must have every change, and no other.
@@ -249,8 +349,14 @@ fn settings_are_the_last(world: &World, tables: &Tables, name: &DomainName) -> C
         return Ok(());
     };
     let taken = |answered: &&Answered| !matches!(answered.outcome, SettingsOutcome::Conflict(_));
-    let last = row.answered.iter().rfind(taken);
-    let wanted = last.and_then(|answered| world.books.requests.get(&answered.request));
+    let requests = &world.books.requests;
+    let mut taken = row.answered.iter().filter(taken);
+    let last = taken.rfind(|answered| requests.contains_key(&answered.request));
+    let wanted = match last {
+        Some(answered) => requests.get(&answered.request),
+        // Requests about models may have displaced it.
+        None => row.settings.window.as_ref(),
+    };
     let model = row.settings.model.clone();
     let model = model.unwrap_or_else(|| self::model("words-1"));
     let of_domain = tables.domain.get(&()).map(|row| &row.model);
@@ -262,15 +368,23 @@ fn settings_are_the_last(world: &World, tables: &Tables, name: &DomainName) -> C
     violated(Invariant::Exact, detail)
 }
 
-/// The view of a process that is certain to own the domain must show the same.
+/// The view of this model in a process that is certain to own the domain must show the same.
 fn views_agree(
     world: &World,
     name: &DomainName,
+    model: &OfModel<'_>,
     features: &BTreeMap<ItemId, (Space, Feature)>,
 ) -> Checked {
     for process in world.processes() {
         let now = process.wall(world);
-        let Some(view) = process.view(world, name) else {
+        let mut beside = process.views_beside(world, name);
+        let view = match model.is_served {
+            true => process.view(world, name),
+            false => beside
+                .find(|(other, _)| *other == model.name)
+                .map(|(_, view)| view),
+        };
+        let Some(view) = view else {
             continue;
         };
         let snapshot = view.snapshot();
@@ -288,7 +402,11 @@ fn views_agree(
             if served.as_ref() != Some(&expected) {
                 return violated(
                     Invariant::Exact,
-                    format!("{} serves {id} of {name} otherwise", process.name()),
+                    format!(
+                        "{} serves {id} of {name} by {} otherwise",
+                        process.name(),
+                        model.name
+                    ),
                 );
             }
         }
@@ -298,9 +416,16 @@ fn views_agree(
 
 /// The view of a process that is certain to own the domain must not show an item whose end is acknowledged.
 pub(crate) fn gone_means_gone(world: &World, process: &Process, name: &DomainName) -> Checked {
-    let Some(view) = process.view(world, name) else {
-        return Ok(());
-    };
+    if let Some(view) = process.view(world, name) {
+        gone_from(world, process, name, view)?;
+    }
+    for (_, view) in process.views_beside(world, name) {
+        gone_from(world, process, name, view)?;
+    }
+    Ok(())
+}
+
+fn gone_from(world: &World, process: &Process, name: &DomainName, view: &DomainView) -> Checked {
     let Some(tables) = world.database.tables.get(name) else {
         return Ok(());
     };
@@ -328,7 +453,11 @@ pub(crate) fn gone_means_gone(world: &World, process: &Process, name: &DomainNam
         if snapshot.item(id.as_str(), now).is_some() {
             return violated(
                 Invariant::GoneMeansGone,
-                format!("{} serves {id} of {name} after its end", process.name()),
+                format!(
+                    "{} serves {id} of {name} by {:?} after its end",
+                    process.name(),
+                    snapshot.name()
+                ),
             );
         }
     }

@@ -15,6 +15,10 @@ pub(crate) enum Lane {
     Ownership(Partition),
     /// From the broker to the reader of a queue, over one connection.
     Link(LinkId),
+    /// From the driver of a served model to that of another one.
+    Follow(u64),
+    /// The other way round.
+    Told(u64),
 }
 
 /// An arrival.
@@ -37,6 +41,8 @@ impl Mail {
         let lane = match &message {
             Message::Ownership(partition, ..) => Lane::Ownership(*partition),
             Message::Delivered(_, link, ..) | Message::LinkLost(_, link) => Lane::Link(*link),
+            Message::Follow(address, ..) => Lane::Follow(address.actor),
+            Message::Told(_, by, _) => Lane::Told(by.actor),
             _ => return Arrival::Alone(message),
         };
         let in_order = self.0.entry((process, lane)).or_default();

@@ -6,11 +6,12 @@
 //! again.
 
 #[path = "../simulated/mod.rs"]
-#[allow(dead_code)] // its domains have no models beside the served one
 mod simulated;
 
 mod actor;
+mod beside;
 mod broker;
+mod building;
 mod clients;
 mod clocks;
 mod database;
@@ -67,6 +68,7 @@ fn every_history_keeps_the_invariants() {
         .or(one)
         .unwrap_or(HISTORIES);
     let (mut steps, mut deaths, mut epochs, mut dead_letters) = (0, 0, 0, 0);
+    let mut swaps = 0;
     for seed in first..first + histories {
         match history(seed, None) {
             Ok(report) => {
@@ -74,6 +76,7 @@ fn every_history_keeps_the_invariants() {
                 deaths += u64::from(report.deaths);
                 epochs += report.epochs;
                 dead_letters += report.dead_letters;
+                swaps += report.swaps;
             }
             Err(violation) => panic!(
                 "seed {seed}: {violation}\n\
@@ -82,7 +85,8 @@ fn every_history_keeps_the_invariants() {
         }
     }
     println!(
-        "{histories} histories: {steps} steps, {deaths} deaths, {epochs} ownerships, {dead_letters} dead letters"
+        "{histories} histories: {steps} steps, {deaths} deaths, {epochs} ownerships, {dead_letters} dead letters, \
+         {swaps} activations"
     );
 }
 

@@ -64,10 +64,18 @@ pub(crate) enum Mutation {
     HabitsMislabelled,
     /// Entries of the log that the row of the settings drops are nowhere else.
     LogNotCopied,
+    /// Changes are not passed on to the machines of other models.
+    NotPassedOn,
+    /// What is left of a model that was deleted stays.
+    ModelNotSwept,
+    /// An activation is acknowledged when it arrives.
+    ActivatedBeforeStored,
+    /// A model is ready before its lists are stored.
+    ReadyBeforeStored,
 }
 
 /// All of them.
-pub(crate) const ALL: [Mutation; 25] = [
+pub(crate) const ALL: [Mutation; 29] = [
     Mutation::AcknowledgedBeforeStored,
     Mutation::NoFence,
     Mutation::BoundOffByOne,
@@ -93,6 +101,10 @@ pub(crate) const ALL: [Mutation; 25] = [
     Mutation::NothingSwept,
     Mutation::HabitsMislabelled,
     Mutation::LogNotCopied,
+    Mutation::NotPassedOn,
+    Mutation::ModelNotSwept,
+    Mutation::ActivatedBeforeStored,
+    Mutation::ReadyBeforeStored,
 ];
 
 impl World {

@@ -4,16 +4,17 @@
 use std::time::Duration;
 
 use kindred_domain::dispatch::{JobId, Returned, Undone};
-use kindred_domain::effect::{Input, Ticket};
+use kindred_domain::effect::{Input, Passed, Ticket};
 use kindred_domain::extraction::PieceId;
 use kindred_domain::intake::Failure;
 use kindred_domain::lease::{LeaseInput, LeaseTimes, Wish};
 use kindred_domain::material::Material;
+use kindred_domain::models::ModelReport;
 use kindred_domain::sharing::share;
 use kindred_domain::store::{DomainRow, Partition};
 use kindred_domain::time::Now;
 use kindred_query::DomainView;
-use kindred_shared::{DomainName, Feature};
+use kindred_shared::{DomainName, Feature, ModelName};
 
 use crate::broker::{Letter, LinkId};
 use crate::clocks::Clocks;
@@ -36,6 +37,8 @@ pub(crate) struct Address {
     pub(crate) domain: DomainName,
     /// Distinguishes the drivers of a domain.
     pub(crate) actor: u64,
+    /// The name and kind of its model, if it is beside the served one.
+    pub(crate) beside: Option<(ModelName, ModelName)>,
 }
 
 /// A message to a process.
@@ -60,6 +63,12 @@ pub(crate) enum Message {
     Input(Address, Input),
     Alarm(Address, u64),
     Handled(Address),
+    /// Changes for the driver of a model beside the served one.
+    Follow(Address, u64, Vec<Passed>),
+    /// To the driver of the served model, from another one.
+    Told(Address, Address, ModelReport),
+    /// The drivers that a chore waited for are ready.
+    Chore(Address),
     Staged(u64, Staged),
     Material(Address, Ticket, Result<Vec<Material>, Failure>),
     Features(Address, Ticket, PieceId, Result<Vec<Feature>, Undone>),
@@ -226,6 +235,18 @@ impl Process {
         lasts.then_some(view)
     }
 
+    /// The views of other models that queries may use, under the same condition.
+    pub(crate) fn views_beside<'a>(
+        &'a self,
+        world: &World,
+        domain: &'a DomainName,
+    ) -> impl Iterator<Item = (&'a ModelName, &'a DomainView)> {
+        let seat = &self.seats[usize::from(world.partition_of(domain).0)];
+        let clock = self.clock_of_terms(world);
+        let views = seat.views_beside(domain);
+        views.filter(move |(_, view)| view.term().lasts(clock))
+    }
+
     /// Whether all its domains are idle, and nothing is in progress.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.seats.iter().all(Seat::is_at_rest)
@@ -323,6 +344,13 @@ impl Process {
                 seat(seats, address.partition).alarm(context, &address, number);
             }
             Message::Handled(address) => seat(seats, address.partition).handled(context, &address),
+            Message::Follow(address, number, passed) => {
+                seat(seats, address.partition).follow(context, &address, number, passed);
+            }
+            Message::Told(address, by, report) => {
+                seat(seats, address.partition).told(context, &address, &by, report);
+            }
+            Message::Chore(address) => seat(seats, address.partition).chore(context, &address),
             Message::Staged(number, staged) => {
                 let Some(address) = context.world.committer(number).cloned() else {
                     return;

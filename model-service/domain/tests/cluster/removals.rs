@@ -26,7 +26,7 @@ pub(crate) struct Removals {
     enqueued: BTreeMap<String, Duration>,
     /// When an owner last reported an event as stored.
     stored: BTreeMap<String, Duration>,
-    /// Patches that were refused because their item did not exist.
+    /// Patches and changes of models that were refused because their item or domain did not exist.
     refused: BTreeSet<String>,
     /// When a domain's row last began to say that the domain is removed.
     removed: BTreeMap<DomainName, Duration>,
@@ -116,18 +116,19 @@ impl World {
         self.books.acknowledged.retain(|(of, _), _| of != domain);
     }
 
-    /// An owner refuses an event. Only removals and patches that have nothing to act on may be refused.
-    pub(crate) fn refuse(&mut self, event: &Event, why: &str) {
+    /// An owner refuses an event. Only removals, patches and changes of models that have nothing to act on may be
+    /// refused.
+    pub(crate) fn refuse(&mut self, event: &Event, why: &str, is_certain: bool) {
         match event {
             Event::Remove(_) => {}
-            Event::Patch(_) => {
+            Event::Model(_) if is_certain && self.books.must_exist(event.domain()) => {
+                let detail = format!("{event:?} is refused, and its domain is there: {why}");
+                self.check(violated(Invariant::DurableBeforeAcknowledged, detail));
+            }
+            Event::Patch(_) | Event::Model(_) => {
                 self.books.removals.refused.insert(name(event));
             }
-            Event::Upsert(_)
-            | Event::Delete(_)
-            | Event::Configure(_)
-            | Event::Model(_)
-            | Event::Record(_) => {
+            Event::Upsert(_) | Event::Delete(_) | Event::Configure(_) | Event::Record(_) => {
                 let detail = format!("{event:?} is refused: {why}");
                 self.check(violated(Invariant::NeverBlocked, detail));
             }

@@ -7,7 +7,7 @@ use kindred_domain::hosting::Hosting;
 use kindred_domain::lease::{LeaseEffect, LeaseInput, LeaseMachine, LeaseTimes, Wish};
 use kindred_domain::store::{Epoch, Partition};
 use kindred_query::{DomainView, Term};
-use kindred_shared::DomainName;
+use kindred_shared::{DomainName, ModelName};
 
 use crate::database::Question;
 use crate::invariants::{Invariant, violated};
@@ -76,6 +76,15 @@ impl Seat {
     /// The view of an active domain.
     pub(crate) fn view(&self, domain: &DomainName) -> Option<&DomainView> {
         self.tenure.as_ref()?.view(domain)
+    }
+
+    /// The views of an active domain's models beside the served one.
+    pub(crate) fn views_beside(
+        &self,
+        domain: &DomainName,
+    ) -> impl Iterator<Item = (&ModelName, &DomainView)> {
+        let tenure = self.tenure.iter();
+        tenure.flat_map(|tenure| tenure.views_beside(domain))
     }
 
     pub(crate) fn is_at_rest(&self) -> bool {

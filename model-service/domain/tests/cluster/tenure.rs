@@ -8,8 +8,8 @@ use kindred_domain::machine::Tenure as Ownership;
 use kindred_domain::registry::{Registry, is_idle};
 use kindred_domain::store::{DomainRow, Epoch, Partition, Stamp};
 use kindred_query::{DomainView, Term};
-use kindred_shared::DomainName;
 use kindred_shared::event::Event;
+use kindred_shared::{DomainName, ModelName};
 
 use crate::actor::Actor;
 use crate::invariants::{Invariant, violated};
@@ -68,6 +68,19 @@ impl Tenure {
         Some(&self.registry.get(domain)?.view)
     }
 
+    /// The views of models beside the served one that queries may use.
+    pub(crate) fn views_beside(
+        &self,
+        domain: &DomainName,
+    ) -> impl Iterator<Item = (&ModelName, &DomainView)> {
+        let actor = self.registry.get(domain).into_iter();
+        actor.flat_map(|actor| actor.kept.views())
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     pub(crate) fn is_at_rest(&self) -> bool {
         let mut active = self.registry.active();
         let are_clean = active.all(|(_, actor)| actor.machine.may_sleep());
@@ -111,6 +124,7 @@ impl Tenure {
             partition: self.partition,
             domain: domain.clone(),
             actor: context.world.number(),
+            beside: None,
         };
         let ownership = Ownership {
             domain: domain.clone(),
@@ -137,7 +151,7 @@ impl Tenure {
         };
         does(&mut actor, self, context);
         if actor.has_ended {
-            context.jobs.abandon(actor.address.actor);
+            actor.abandon(context);
         } else {
             actor.set_alarm(context);
             self.registry.woke(domain.clone(), actor);
@@ -159,6 +173,12 @@ impl Tenure {
         });
     }
 
+    /// Whether this process is certain that it owns the partition.
+    pub(crate) fn is_certain(&self, context: &Context<'_>) -> bool {
+        let clock = context.me.clock(context.world.now);
+        self.term.lasts(context.me.of_terms(context.world, clock))
+    }
+
     /// The next stamp, strictly above all previous ones.
     pub(crate) fn stamp(&mut self, context: &mut Context<'_>) -> Option<Stamp> {
         if self.seq >= context.world.shape.stamps {
@@ -173,8 +193,7 @@ impl Tenure {
             self.seq += 1;
         }
         let writer = context.me.name.clone();
-        let clock = context.me.clock(context.world.now);
-        let is_certain = self.term.lasts(context.me.of_terms(context.world, clock));
+        let is_certain = self.is_certain(context);
         if let Some(stamp) = stamp {
             let books = &mut context.world.books;
             if let Err(highest) = books.stamped(self.partition, stamp, is_certain) {
@@ -225,7 +244,7 @@ impl Tenure {
             let actor = self.registry.get(&domain);
             let next_expiry = actor.and_then(|actor| actor.machine.next_expiry());
             if let Some(actor) = self.registry.asleep(domain, next_expiry) {
-                context.jobs.abandon(actor.address.actor);
+                actor.abandon(context);
             }
         }
         let look = Message::Look(self.partition, self.number);
@@ -243,7 +262,7 @@ impl Tenure {
     fn halt(&mut self, context: &mut Context<'_>) {
         for (_, mut actor) in self.registry.drain() {
             actor.halt(self, context);
-            context.jobs.abandon(actor.address.actor);
+            actor.abandon(context);
         }
         context.dispatch();
     }
@@ -259,6 +278,7 @@ impl Seat {
     pub(crate) fn tenure_of(&mut self, address: &Address) -> Option<&mut Tenure> {
         let tenure = self.tenure.as_mut()?;
         let actor = tenure.registry.get(&address.domain)?;
-        (actor.address.actor == address.actor).then_some(tenure)
+        let is_there = actor.address.actor == address.actor || actor.kept.knows(address);
+        is_there.then_some(tenure)
     }
 }

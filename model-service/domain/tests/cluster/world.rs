@@ -92,6 +92,8 @@ pub(crate) struct HistorySummary {
     /// Equal for equal histories.
     pub(crate) trace: u64,
     pub(crate) deaths: u32,
+    /// How often another model came to be served.
+    pub(crate) swaps: u64,
     pub(crate) epochs: usize,
     pub(crate) dead_letters: usize,
 }
@@ -115,6 +117,8 @@ pub(crate) struct World {
     pub(crate) exits: bool,
     is_calm: bool,
     deaths: u32,
+    /// How often another model came to be served.
+    pub(crate) swaps: u64,
     rows_on_their_way: usize,
     /// Domains whose views changed, or of which a delivery was settled, in this step.
     pub(crate) served: BTreeSet<DomainName>,
@@ -129,7 +133,11 @@ impl World {
     pub(crate) fn new(seed: u64, mutation: Option<Mutation>, tells: bool) -> Self {
         let mut dice = Dice::new(seed);
         let shape = Shape::of(&mut dice);
-        let faults = Faults::of(&mut dice);
+        let mut faults = Faults::of(&mut dice);
+        if shape.models > 0 {
+            // That an item could not be processed is only known of the served model.
+            faults.unable = 0;
+        }
         let machines = (0..shape.machines).map(|_| Machine::new(&mut dice));
         let machines = machines.collect();
         let mut world = Self {
@@ -149,6 +157,7 @@ impl World {
             exits: false,
             is_calm: false,
             deaths: 0,
+            swaps: 0,
             rows_on_their_way: 0,
             served: BTreeSet::new(),
             touched: BTreeSet::new(),
@@ -195,6 +204,7 @@ impl World {
             steps: self.steps,
             trace: self.trace,
             deaths: self.deaths,
+            swaps: self.swaps,
             epochs: self.books.owners.len(),
             dead_letters: self.books.dead_letters,
         })

@@ -1,0 +1,123 @@
+//! A model beside the served one is whole once the lists of everything that it was built from are stored.
+
+use super::*;
+use crate::effect::Passed;
+use crate::material::Material;
+use crate::store::Beside;
+
+fn material(id: u64) -> Material {
+    let said = format!(
+        r#"{{"type":"item.created","domain":"news","id":"{id:03}","version":1,"text":"t"}}"#
+    );
+    let Event::Upsert(upsert) = &*event(&said) else {
+        panic!("an upsert");
+    };
+    let (row, content) = rows_of(upsert, 1, DateTime::UNIX_EPOCH);
+    Material { row, content }
+}
+
+/// The machine of a model that is built of three items, with their features or without. Workers are slow, and windows
+/// are short.
+fn building(has_features: bool) -> Shell {
+    let tenure = Tenure {
+        domain: DomainName::new("news").unwrap(),
+        partition: Partition(0),
+        epoch: Epoch(1),
+    };
+    let [name, kind] = ["m", "words-1"].map(|name| ModelName::new(name).unwrap());
+    let settings = DomainSettings {
+        window: Some(Duration::from_millis(1)),
+        ..DomainSettings::default()
+    };
+    let opened = Opened {
+        settings: Some(SettingsRow {
+            settings,
+            ..SettingsRow::default()
+        }),
+        ..registered(3)
+    };
+    let (machine, effects) =
+        Domain::start_beside(tenure, process_settings(4_096), name, kind.clone());
+    let mut shell = Shell::new(machine);
+    shell.is_slow = true;
+    let ticket = open_ticket(&effects).unwrap();
+    let result = Ok(Box::new(opened.of_model(&kind, Beside::default())));
+    let opened = Input::Opened { ticket, result };
+    let effects = shell.machine.handle(at(shell.now), opened);
+
+    let mut loaded = Box::new(Loaded::of(&kind, None));
+    for id in 0..3 {
+        let row = material(id).row;
+        loaded.add_item(&row);
+        if has_features {
+            loaded.add_feature(FeatureRow {
+                id: row.id,
+                version: 1,
+                space: Space::stored("words-1/en"),
+                habits: 0,
+                feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
+            });
+        }
+    }
+    let ticket = load_ticket(&effects).unwrap();
+    let result = Ok(loaded);
+    shell.input(Input::Loaded { ticket, result });
+    shell
+}
+
+/// The served model's machine passes on a new item.
+fn follow(shell: &mut Shell, id: u64) {
+    let passed = vec![Passed::Live(material(id).into())];
+    shell.input(Input::Follow { passed });
+}
+
+/// The features that were requested are made.
+fn extract(shell: &mut Shell) {
+    for (ticket, rows) in std::mem::take(&mut shell.extracting) {
+        shell.extract(ticket, rows);
+    }
+}
+
+fn stored_lists(shell: &Shell) -> Vec<&str> {
+    let lists = shell.stored.iter().filter_map(|write| match write {
+        Write::BesideList(_, row) => Some(row.id.as_str()),
+        _ => None,
+    });
+    let mut lists: Vec<&str> = lists.collect();
+    lists.sort_unstable();
+    lists.dedup();
+    lists
+}
+
+#[test]
+fn a_model_becomes_whole_while_some_list_is_always_to_be_stored() {
+    let mut shell = building(true);
+    // From now on the next item always comes before the features of the previous one are made.
+    follow(&mut shell, 3);
+    shell.compare_all();
+    assert!(!shell.machine.report().is_whole, "no list is stored");
+    for id in 4..20 {
+        shell.wait(100);
+        follow(&mut shell, id);
+        extract(&mut shell);
+        assert_ne!(shell.machine.status().unstored, 0, "{id}");
+    }
+    assert!(shell.machine.report().is_whole);
+    assert_eq!(stored_lists(&shell)[..3], ["000", "001", "002"]);
+}
+
+#[test]
+fn a_model_is_not_whole_before_the_lists_of_items_without_features_are_stored() {
+    let mut shell = building(false);
+    // Lists that a former owner may have stored are deleted.
+    shell.wait(2_000);
+    assert!(!shell.machine.report().is_whole, "no feature is made");
+    // An event keeps the lists from being stored at once.
+    follow(&mut shell, 3);
+    extract(&mut shell);
+    assert!(stored_lists(&shell).is_empty());
+    assert!(!shell.machine.report().is_whole, "no list is stored");
+    shell.wait(1_000);
+    assert_eq!(stored_lists(&shell), ["000", "001", "002"]);
+    assert!(shell.machine.report().is_whole);
+}
