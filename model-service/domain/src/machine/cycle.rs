@@ -37,14 +37,18 @@ const MOST_BYTES: usize = 16 << 20;
 const LEAST_BATCH: usize = 256;
 
 impl Domain {
+    /// Ends a window whose events have all been withdrawn.
+    pub(super) fn end_withdrawn_window(&mut self) {
+        let is_withdrawn = !self.backlog.has_items() && self.acceptance.arrivals() == 0;
+        if is_withdrawn && matches!(self.phase, Phase::Idle) {
+            self.backlog.turn(None);
+        }
+    }
+
     /// Starts a cycle if one is due: a window has closed, or lists are too short.
     pub(super) fn start_cycle(&mut self, now: Now) {
         if !matches!(self.phase, Phase::Idle) {
             return;
-        }
-        if !self.backlog.has_items() && self.acceptance.arrivals() == 0 {
-            // The events that opened it have been withdrawn.
-            self.backlog.turn(None);
         }
         let is_over = !self.backlog.is_collecting(now.monotonic);
         let has_items = self.backlog.has_items() || self.has_outdated();

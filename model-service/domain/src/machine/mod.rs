@@ -491,6 +491,8 @@ impl Domain {
         if self.must_reload() {
             self.reload();
         } else if self.is_loaded() {
+            // First, because a survey starts only when no window is open, and nothing may happen after this.
+            self.end_withdrawn_window();
             self.start_survey(now);
             self.start_cycle(now);
             self.start_flush(now);

@@ -596,6 +596,39 @@ fn a_flood_of_items_is_compared_all_at_once() {
 }
 
 #[test]
+fn an_item_that_is_deleted_while_its_feature_is_made_keeps_no_domain_from_being_clean() {
+    let (_, machine) = started(Opened::default());
+    let mut shell = Shell::new(machine);
+    shell.publish(0..3);
+    for _ in 0..5 {
+        shell.wait(60_000);
+    }
+    assert!(shell.machine.status().clean);
+    shell.is_slow = true;
+    shell.publish(3..4);
+    shell.wait(60_000);
+    // Opens the next window, which nothing is left of.
+    for said in [
+        r#"{"type":"item.updated","domain":"news","id":"003","version":2,"text":"u"}"#,
+        r#"{"type":"item.deleted","domain":"news","id":"003","version":3}"#,
+    ] {
+        let (tag, event) = (DeliveryTag(4), event(said));
+        shell.input(Input::Event { tag, event });
+    }
+    shell.wait(60_000);
+    for (ticket, rows) in std::mem::take(&mut shell.extracting) {
+        shell.extract(ticket, rows);
+    }
+    // From here on the machine is left alone until the moments that it names.
+    while let Some(deadline) = shell.machine.deadline(at(shell.now)) {
+        let left = deadline.saturating_sub(at(shell.now).monotonic);
+        shell.wait(u64::try_from(left.as_millis()).unwrap() + 1);
+    }
+    let status = shell.machine.status();
+    assert!(status.quiet && status.clean, "{status:?}");
+}
+
+#[test]
 fn an_item_that_was_put_off_and_comes_again_has_one_row() {
     let (_, mut machine, ticket) = opened_with(Opened::default(), 4);
     let result = Ok(Box::<Loaded>::default());
