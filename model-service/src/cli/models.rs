@@ -179,18 +179,20 @@ fn write_model(model: &ModelAnswer, out: &mut dyn Write) -> std::io::Result<()> 
         kind,
         vector,
         of,
+        encoder,
         state,
         done,
         reason,
         ..
     } = model;
-    let kind = match vector {
-        Some(vector) => format!("{kind} {vector}"),
-        None if !of.is_empty() => {
+    let kind = match (vector, encoder) {
+        (Some(vector), _) => format!("{kind} {vector}"),
+        (None, Some(encoder)) => format!("{kind} {encoder}"),
+        (None, None) if !of.is_empty() => {
             let of = of.iter().map(|(name, weight)| format!("{name}={weight}"));
             format!("{kind} {}", of.collect::<Vec<_>>().join(" "))
         }
-        None => kind.clone(),
+        (None, None) => kind.clone(),
     };
     let reason = reason.as_deref().map(printable).unwrap_or_default();
     let line = format!(
