@@ -8,9 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use chrono::Utc;
 use compute_worker::models::Models;
-use kindred_runtime::amqp::{
-    Connector, LogRetention, Names, Publisher, RECONNECT, declare, wait_out,
-};
+use kindred_runtime::amqp::{Connector, Names, Publisher, RECONNECT, declare, wait_out};
 use kindred_runtime::cql_blocks::CqlBlocks;
 use kindred_runtime::host::host_name;
 use kindred_shared::event::Limits;
@@ -311,10 +309,7 @@ async fn declare_topology(
     names: &Names,
     config: &Config,
 ) -> Result<(), StartError> {
-    let log = config.event_log.log_retention.map(|age| LogRetention {
-        age,
-        bytes: config.event_log.log_size as u64,
-    });
+    let log = config.event_log.retention();
     let mut backoff = RECONNECT;
     loop {
         let connection = connector.connect_patiently("topology").await;

@@ -10,6 +10,11 @@ use kindred_shared::wire::JobKind;
 use lapin::options::{BasicConsumeOptions, ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// Longest a test waits for the broker.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -33,6 +38,27 @@ impl Scope {
         declare(&connection, &scope.names, 1, None).await.unwrap();
         close(&connection).await;
         scope
+    }
+
+    /// A connector to the same broker over a slow network: whatever is sent arrives after this time, in each direction.
+    pub(crate) async fn over_a_slow_network(&self, latency: Duration) -> Connector {
+        let url = std::env::var("KINDRED_TEST_AMQP_URL").unwrap();
+        let place = self.connector.place();
+        let broker = place.split_once('/').unwrap().0.to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let here = listener.local_addr().unwrap().to_string();
+        assert!(url.contains(&broker), "the URL names {broker}");
+        let slow = Connector::new(&url.replace(&broker, &here), "kindred test").unwrap();
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let far = TcpStream::connect(&broker).await.unwrap();
+                let ((from_near, to_near), (from_far, to_far)) =
+                    (near.into_split(), far.into_split());
+                tokio::spawn(pass_late(from_near, to_far, latency));
+                tokio::spawn(pass_late(from_far, to_near, latency));
+            }
+        });
+        slow
     }
 
     pub(crate) async fn open(&self) -> (Connection, Channel) {
@@ -87,6 +113,26 @@ impl Drop for Scope {
             eprintln!("a test's topology could not be removed");
         }
     }
+}
+
+/// Latency, not less bandwidth: reading goes on while pieces wait.
+async fn pass_late(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, latency: Duration) {
+    let (late, mut due) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    let writing = async move {
+        while let Some((at, piece)) = due.recv().await {
+            tokio::time::sleep_until(at).await;
+            if to.write_all(&piece).await.is_err() {
+                return;
+            }
+        }
+    };
+    let reading = async move {
+        let mut piece = vec![0; 64 << 10];
+        while let Ok(read @ 1..) = from.read(&mut piece).await {
+            let _ = late.send((Instant::now() + latency, piece[..read].to_vec()));
+        }
+    };
+    tokio::join!(writing, reading);
 }
 
 /// Consumes a queue.

@@ -232,6 +232,36 @@ fn a_queue_that_was_declared_otherwise_is_told() {
 }
 
 #[test]
+fn whether_events_are_kept_as_configured_is_told() {
+    let cluster = Cluster::new();
+    let check = "broker.log";
+    let _service = cluster.service(&How::default());
+    let keeping = ["--log-retention", "30days"];
+    let missing = DoctorRun::as_service(&cluster, &keeping).ask(&cluster);
+    assert_eq!(missing.level(check), "problem");
+    assert_eq!(missing.code, Some(FAILED));
+
+    let _keeping_service = cluster.service(&How {
+        more: vec![("KINDRED_LOG_RETENTION", "30days".to_owned())],
+        ..How::default()
+    });
+    for asked in [
+        DoctorRun::as_admin(&cluster, &keeping),
+        DoctorRun::as_service(&cluster, &keeping),
+    ] {
+        assert_eq!(asked.ask(&cluster).level(check), "ok");
+    }
+    let shorter = ["--log-retention", "7days"];
+    let otherwise = DoctorRun::as_admin(&cluster, &shorter).ask(&cluster);
+    assert_eq!(otherwise.level(check), "warning");
+    let (_, words) = &otherwise.checks[check];
+    assert!(words.contains("x-max-age"), "{words}");
+    assert_eq!(otherwise.of_level("problem"), [""; 0]);
+    let off = DoctorRun::as_admin(&cluster, &[]).ask(&cluster);
+    assert!(!off.checks.contains_key(check), "{:#?}", off.checks);
+}
+
+#[test]
 fn a_database_that_is_away_is_told() {
     let cluster = Cluster::alone();
     let control = Control::of_database();

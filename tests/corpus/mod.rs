@@ -3,4 +3,5 @@
 pub(crate) mod debian;
 pub(crate) mod event;
 pub(crate) mod generated;
+pub(crate) mod history;
 pub(crate) mod stream;

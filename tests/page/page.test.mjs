@@ -220,6 +220,22 @@ look("settings are set, and a wrong one is named", async ({ page, go, text, fill
   assert.equal(await page.$eval("[aria-invalid]", (one) => one.value), "1.5", "what was typed stays");
 });
 
+look("settings of an empty domain are set, whatever its active model is called", async ({ page, go, text, fill, follow, path }) => {
+  const domain = "/v1/domains/empty.example";
+  await open.ask(domain, { method: "PUT", body: "{}" });
+  await open.ask(domain + "/models/better", { method: "PUT", body: JSON.stringify({ kind: "words-1" }) });
+  await until(async () => (await open.ask(domain + "/models/better")).state === "ready", "the model ready");
+  await open.ask(domain + "/models/better:activate", { method: "POST", body: "{}" });
+  await go("/domains/empty.example/settings");
+  assert.equal(await page.$eval("input[name=model]", (one) => one.value), "better");
+  await fill("input[name=max_age]", "60");
+  await follow("form[action$=settings] button");
+  assert.match(path(), /settings\?set=1/);
+  assert.match(await text("[role=status].note"), /Saved/);
+  const set = await open.ask(domain);
+  assert.deepEqual([set.max_age, set.model], [60, "better"]);
+});
+
 look("who has no key is shown the door, and comes back to what was asked", async ({ page, go, text, count, fill, follow, path }) => {
   await go(ITEM);
   assert.equal(path(), "/sign-in?next=%2Fdomains%2Fcourier.example%2Fitems%2Fhow-glaciers-flow");

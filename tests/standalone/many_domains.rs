@@ -89,10 +89,18 @@ fn ten_thousand_domains_of_which_ten_are_active() {
     assert_eq!(client.wait_quiet(LIMIT).len(), DOMAINS);
     assert!(client.metric("kindred_domains_active") <= ACTIVE as f64);
 
-    let grown = client.metric("process_resident_memory_bytes") - memory_at_first;
-    assert!(
-        grown < 64e6 + BYTES_ASLEEP * DOMAINS as f64,
-        "{grown} bytes more than at first"
+    // A slow machine has had thousands of them active at once; the allocator returns their memory within seconds.
+    wait_for(
+        "memory that sleeping domains do not need is returned",
+        LIMIT,
+        || {
+            let grown = client.metric("process_resident_memory_bytes") - memory_at_first;
+            if grown < 64e6 + BYTES_ASLEEP * DOMAINS as f64 {
+                Ok(())
+            } else {
+                Err(format!("{grown} bytes more than at first"))
+            }
+        },
     );
     kindred.stop();
 }

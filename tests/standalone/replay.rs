@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use kindred_api::path::{domain, item};
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::corpus::event::Event;
 use crate::corpus::generated;
+use crate::corpus::history::history;
 use crate::exactness::check::{assert_exact, assert_same_bits};
 use crate::exactness::expected::Expected;
 use crate::exactness::stored;
@@ -19,13 +20,14 @@ use crate::support::client::Client;
 use crate::support::deadline::wait_for;
 use crate::support::place::Place;
 use crate::support::process::Process;
-use crate::support::program::{Kindred, Start, kindred};
+use crate::support::program::{Kindred, Start, ended, kindred};
 use crate::support::random::Random;
 
 const TEXTS: &str = "texts.test";
 const VECTORS: &str = "vectors.test";
 const WORDS: usize = 20;
 const DIMENSION: usize = 12;
+const ITEMS: usize = 90;
 const QUIET: Duration = Duration::from_secs(60);
 /// Longest until a replay has saved its position.
 const SAVED: Duration = Duration::from_secs(60);
@@ -53,45 +55,17 @@ fn replay(place: &Place, more: &[&str]) -> Command {
     command
 }
 
-#[track_caller]
-fn ended(mut command: Command, code: i32) -> (Value, String) {
-    let output = command.stderr(Stdio::piped()).output().expect("it starts");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let status = output.status;
-    assert_eq!(status.code(), Some(code), "{status}: {said}");
-    (told(&output), said)
-}
-
-/// The summary; null if there is none.
-fn told(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_default()
-}
-
 fn into(place: &Place) -> PathBuf {
     place.directory().join("rebuilt")
 }
 
-/// Items of two domains; then updates, hides, deletions and new ones.
+/// The histories of two domains.
 fn events(what: &str) -> Vec<Event> {
     let mut random = Random::of_test(what);
-    let mut events = Vec::new();
-    for of in [TEXTS, VECTORS] {
-        let mut said = || match of {
-            TEXTS => generated::text_item(&mut random, WORDS),
-            _ => generated::vector_item(&mut random, DIMENSION),
-        };
-        let id = |n: usize| format!("i{n:03}");
-        events.extend((0..90).map(|n| Event::created(of, &id(n), 10, &said())));
-        events.extend((0..10).map(|n| Event::updated(of, &id(n), 20, &said())));
-        let hidden = (10..14).map(|n| {
-            let mut hidden = said();
-            hidden["hidden"] = json!(true);
-            Event::updated(of, &id(n), 20, &hidden)
-        });
-        events.extend(hidden.collect::<Vec<_>>());
-        events.extend((14..20).map(|n| Event::deleted(of, &id(n), 20)));
-        events.extend((18..20).map(|n| Event::created(of, &id(n), 30, &said())));
-    }
+    let mut events = history(TEXTS, ITEMS, || generated::text_item(&mut random, WORDS));
+    events.extend(history(VECTORS, ITEMS, || {
+        generated::vector_item(&mut random, DIMENSION)
+    }));
     events
 }
 
@@ -337,7 +311,7 @@ fn a_replay_that_dies_or_is_interrupted_is_resumed() {
     let output = interrupted.wait_with_output().expect("its own child");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(FAILED), "{said}");
-    let summary = told(&output);
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     assert_eq!(summary["complete"], false, "{summary} {said}");
     assert!(said.contains("--resume"), "{said}");
     assert!(state.exists(), "{said}");

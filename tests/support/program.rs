@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::client::Client;
 use super::deadline::wait_for;
 use super::place::Place;
@@ -54,6 +56,17 @@ pub(crate) fn clean(mut command: Command, directory: &Path) -> Command {
     }
     command.current_dir(directory).stdin(Stdio::null());
     command
+}
+
+/// Runs a command to its end, which is this exit code: the JSON that it wrote, null if none, and its words.
+#[track_caller]
+pub(crate) fn ended(mut command: Command, code: i32) -> (Value, String) {
+    let output = command.stderr(Stdio::piped()).output().expect("it starts");
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    let status = output.status;
+    assert_eq!(status.code(), Some(code), "{status}: {words}");
+    let told = serde_json::from_slice(&output.stdout);
+    (told.unwrap_or_default(), words)
 }
 
 /// Runs `kindred` with these arguments to its end.

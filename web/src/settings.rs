@@ -131,11 +131,15 @@ impl Typed {
     }
 
     /// The body of a PUT. Text of the wrong kind is sent as typed, so that the interface refuses it by name.
-    pub fn body(&self) -> String {
+    ///
+    /// The field of the model shows the active one, whose name need not be one that settings accept. So it is left out
+    /// unless it was changed, and the model stays as it is.
+    pub fn body(&self, domain: &DomainAnswer) -> String {
         let mut body = Map::new();
         for (name, _, _, kind) in FIELDS {
             let value = self.value(name).trim();
-            if value.is_empty() {
+            let is_unchanged = name == "model" && value == domain.model.as_str();
+            if value.is_empty() || is_unchanged {
                 continue;
             }
             let text = || Value::from(value);
@@ -189,7 +193,7 @@ pub fn page(
             p.beside { "Empty fields use the default. Saving replaces all settings." }
             div.settings { @for field in &FIELDS[..ANY_TIME] { (one(field, typed, at_fault)) } }
             fieldset.plain disabled[domain.live > 0] {
-                legend { @if domain.live > 0 { "Fixed while the domain has items" } @else { "Fixed as soon as the domain has items" } }
+                legend { @if domain.live > 0 { "Fixed while the domain has items" } @else { "Fixed as soon as the domain has items; empty fields change nothing" } }
                 div.settings { @for field in &FIELDS[ANY_TIME..] { (one(field, typed, at_fault)) } }
             }
             div.row { button { "Save" } }
@@ -240,19 +244,31 @@ mod tests {
         assert_eq!(names, SETTINGS);
     }
 
+    fn domain(model: &str, set: &Value) -> DomainAnswer {
+        let mut whole = json!({"domain": "d", "model": model, "state": "idle", "quiet": true, "live": 0, "visible": 0,
+            "pending": 0, "registered_at": "2026-11-23T09:00:00.000Z", "trouble": null});
+        let fields = set.as_object().expect("settings").clone();
+        whole.as_object_mut().expect("a domain").extend(fields);
+        serde_json::from_value(whole).expect("a domain")
+    }
+
     #[test]
     fn what_is_set_comes_back_as_it_was() {
         let set = json!({"public": true, "origins": ["https://a.example", "*"], "max_age": 60, "defaults": {"limit": 3},
             "near_duplicate": 0.85, "window": "1s", "languages": ["en", "de"]});
-        let mut whole = json!({"domain": "d", "model": "words-1", "state": "idle", "quiet": true, "live": 0, "visible": 0,
-            "pending": 0, "registered_at": "2026-11-23T09:00:00.000Z", "trouble": null});
-        let fields = set.as_object().expect("settings").clone();
-        whole.as_object_mut().expect("a domain").extend(fields);
-        let domain: DomainAnswer = serde_json::from_value(whole).expect("a domain");
-        let body: Value = serde_json::from_str(&Typed::of(&domain).body()).expect("a body");
-        let mut with_model = set;
-        with_model["model"] = "words-1".into();
-        assert_eq!(body, with_model);
+        let domain = domain("words-1", &set);
+        let body: Value = serde_json::from_str(&Typed::of(&domain).body(&domain)).expect("a body");
+        assert_eq!(body, set);
+    }
+
+    #[test]
+    fn the_active_model_is_shown_and_sent_only_if_another_is_typed() {
+        let domain = domain("better", &json!({}));
+        let typed = Typed::of(&domain);
+        assert_eq!(typed.value("model"), "better");
+        assert_eq!(typed.body(&domain), "{}");
+        let other = Typed::of_form(&[("model".into(), "text-2".into())]);
+        assert_eq!(other.body(&domain), r#"{"model":"text-2"}"#);
     }
 
     #[test]
@@ -262,6 +278,7 @@ mod tests {
             ("token".into(), "x".into()),
             ("window".into(), " ".into()),
         ]);
-        assert_eq!(typed.body(), r#"{"max_age":"soon"}"#);
+        let domain = domain("words-1", &json!({}));
+        assert_eq!(typed.body(&domain), r#"{"max_age":"soon"}"#);
     }
 }

@@ -43,6 +43,17 @@ pub(crate) struct DemoArgs {
     pub(crate) flags: ServiceFlags,
 }
 
+/// Options that say how a service to measure is run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ClusterArgs {
+    /// Over RabbitMQ and Cassandra/ScyllaDB, with compute workers
+    #[arg(long)]
+    pub(crate) clustered: bool,
+    /// With --clustered: number of `compute-worker` processes
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) workers: u16,
+}
+
 /// Measures how fast events become served lists, on a service of its own.
 ///
 /// Without --clustered: in one process, in a temporary directory. With it: on the configured
@@ -58,12 +69,8 @@ pub(crate) struct PipelineArgs {
     /// NDJSON of events whose titles and texts are used [default: generated texts]
     #[arg(long, value_name = "FILE")]
     pub(crate) input: Option<PathBuf>,
-    /// Over RabbitMQ and Cassandra/ScyllaDB, with compute workers
-    #[arg(long)]
-    pub(crate) clustered: bool,
-    /// With --clustered: number of `compute-worker` processes
-    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub(crate) workers: u16,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
     #[command(flatten)]
     pub(crate) flags: ServiceFlags,
 }
@@ -90,12 +97,8 @@ pub(crate) struct FreshnessArgs {
     /// NDJSON of events whose titles and texts are used [default: generated texts]
     #[arg(long, value_name = "FILE")]
     pub(crate) input: Option<PathBuf>,
-    /// Over RabbitMQ and Cassandra/ScyllaDB, with compute workers
-    #[arg(long)]
-    pub(crate) clustered: bool,
-    /// With --clustered: number of `compute-worker` processes
-    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub(crate) workers: u16,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
     #[command(flatten)]
     pub(crate) flags: ServiceFlags,
 }
@@ -122,12 +125,8 @@ pub(crate) struct QueriesArgs {
     /// NDJSON of events whose titles and texts are used [default: generated texts]
     #[arg(long, value_name = "FILE")]
     pub(crate) input: Option<PathBuf>,
-    /// Over RabbitMQ and Cassandra/ScyllaDB, with compute workers
-    #[arg(long)]
-    pub(crate) clustered: bool,
-    /// With --clustered: number of `compute-worker` processes
-    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub(crate) workers: u16,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
     #[command(flatten)]
     pub(crate) flags: ServiceFlags,
 }

@@ -36,6 +36,7 @@ mod schema;
 mod show_config;
 mod similar;
 mod standalone;
+mod state_file;
 mod status;
 mod vectors;
 

@@ -11,11 +11,11 @@ use kindred_shared::job::{ExtractTask, TermCounts};
 use kindred_shared::{ItemId, ModelName, Space};
 use serde::Serialize;
 
-use super::super::exit::{CommandError, Exit, Outcome};
+use super::super::exit::{CommandError, Outcome};
 use super::super::local::ExtractArgs;
-use super::super::output::json_lines;
 use super::articles::{Articles, WORDS, languages};
 use super::machine::Machine;
+use super::tell;
 use crate::config::Config;
 use crate::preprocessing::{Preprocessor, Usual};
 
@@ -89,12 +89,7 @@ pub(in super::super) fn run(
         rounds: args.rounds,
         languages: of_languages,
     };
-    if json {
-        json_lines(out, &report)?;
-    } else {
-        print(&report, out)?;
-    }
-    Ok(Exit::Done)
+    tell(&report, print, json, out)
 }
 
 /// The kind of the encoder of this name, or the default one.
@@ -176,12 +171,7 @@ fn measure(
 }
 
 fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
-    let machine = &report.machine;
-    writeln!(
-        out,
-        "kindred {} on {}, {} cores, {}",
-        report.version, machine.cpu, machine.cores, machine.system
-    )?;
+    report.machine.print(report.version, out)?;
     writeln!(
         out,
         "model {}, one thread; {} documents of {} words in HTML, the fastest of {} rounds",

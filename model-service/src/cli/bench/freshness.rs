@@ -14,22 +14,21 @@ use kindred_api::path;
 use kindred_domain::list::NEIGHBOURS;
 use kindred_domain::store::Store;
 use kindred_query::{Snapshot, Views};
-use kindred_shared::event::{Event, Upsert, UpsertKind};
+use kindred_shared::event::Event;
 use kindred_shared::{DomainName, ItemId};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
 use super::super::client::Client;
 use super::super::demo::beside;
-use super::super::exit::{CommandError, Exit, Outcome};
+use super::super::exit::{CommandError, Outcome};
 use super::super::local::FreshnessArgs;
-use super::super::output::json_lines;
-use super::super::standalone::Stop;
 use super::cpu::cpu_time;
+use super::deployment::{Deployment, UnderTest};
 use super::machine::{Machine, counter};
 use super::{
-    LOOK_EVERY, Percentiles, QUIET_WITHIN, batches, clustered, domain, item, read_texts, send,
-    settled, signed_now, standalone, texts,
+    LOOK_EVERY, Percentiles, QUIET_WITHIN, batches, created, domain, item, read_texts, send,
+    settled, signed_now, tell, texts,
 };
 use crate::config::{Config, Origins};
 use crate::service::Service;
@@ -88,39 +87,9 @@ pub(in crate::cli) fn run(
     json: bool,
     out: &mut dyn Write,
 ) -> Outcome {
-    if !args.clustered {
-        config.domains.check_standalone(origins)?;
-    }
-    let mut config = config.clone();
-    config.http.listen = ([127, 0, 0, 1], 0).into();
-    // A sleeping domain cannot be observed.
-    config.domains.idle_after = QUIET_WITHIN;
-    let report = actix::System::new().block_on(async {
-        let mut stop = Stop::listen()?;
-        let measured = async {
-            if args.clustered {
-                clustered::with_service(args.workers, config, async |service, config, workers| {
-                    measure("clustered", service, config, workers, args).await
-                })
-                .await
-            } else {
-                standalone::with_service(config, async |service, config| {
-                    measure("standalone", service, config, &[], args).await
-                })
-                .await
-            }
-        };
-        tokio::select! {
-            report = measured => report,
-            () = stop.asked() => Err(CommandError::failed("stopped before the end")),
-        }
-    })?;
-    if json {
-        json_lines(out, &report)?;
-    } else {
-        print(&report, out)?;
-    }
-    Ok(Exit::Done)
+    let report = Deployment::of(&args.cluster, config, origins)?
+        .measure(config, async |under_test| measure(under_test, args).await)?;
+    tell(&report, print, json, out)
 }
 
 /// The items still to be published, in order.
@@ -161,13 +130,13 @@ impl Supply {
     }
 }
 
-async fn measure(
-    role: &'static str,
-    service: &Service,
-    config: &Config,
-    workers: &[u32],
-    args: &FreshnessArgs,
-) -> Result<Report, CommandError> {
+async fn measure(under_test: UnderTest<'_>, args: &FreshnessArgs) -> Result<Report, CommandError> {
+    let UnderTest {
+        role,
+        service,
+        config,
+        workers,
+    } = under_test;
     let mut supply = Supply::new(args)?;
     let client = Client::new(&format!("http://{}", service.address))?;
     let mut sizes = args.items.clone();
@@ -308,7 +277,7 @@ impl Load<'_> {
         &self,
         n: u32,
         due: Instant,
-        (title, text): (String, String),
+        text: (String, String),
     ) -> Result<(Event, OnItsWay), CommandError> {
         let number = self.first + u64::from(n);
         let (domain, id) = (domain(number % u64::from(self.domains))?, item(number)?);
@@ -318,27 +287,7 @@ impl Load<'_> {
             id: id.clone(),
             is_followed: n.is_multiple_of(self.rate.div_ceil(FOLLOWED_A_SECOND)),
         };
-        let event = Event::Upsert(Box::new(Upsert {
-            kind: UpsertKind::Created,
-            domain,
-            id,
-            title: Some(title),
-            text: Some(text),
-            url: None,
-            image: None,
-            language: Some("en".to_owned()),
-            group: None,
-            categories: Default::default(),
-            published_at: None,
-            publish_at: None,
-            expires_at: None,
-            hidden: false,
-            version: None,
-            vector: None,
-            vectors: Default::default(),
-            attributes: Default::default(),
-        }));
-        Ok((event, sent))
+        Ok((created(domain, id, text, None), sent))
     }
 
     fn is_served(&self, sent: &OnItsWay) -> bool {
@@ -436,12 +385,7 @@ impl Cpus {
 }
 
 fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
-    let machine = &report.machine;
-    writeln!(
-        out,
-        "kindred {} on {}, {} cores, {}",
-        report.version, machine.cpu, machine.cores, machine.system
-    )?;
+    report.machine.print(report.version, out)?;
     writeln!(
         out,
         "{}, threads {} (0: all), kernel {}; {} domains, {} s at each rate",

@@ -1,5 +1,7 @@
 //! The machine that a figure was measured on, and what its counters say.
 
+use std::io::Write;
+
 use serde::Serialize;
 
 /// The machine.
@@ -31,6 +33,15 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             system: format!("{} {}", std::env::consts::OS, release.trim()),
         }
+    }
+
+    /// The line that begins a report for people.
+    pub(super) fn print(&self, version: &str, out: &mut dyn Write) -> std::io::Result<()> {
+        writeln!(
+            out,
+            "kindred {version} on {}, {} cores, {}",
+            self.cpu, self.cores, self.system
+        )
     }
 }
 

@@ -3,6 +3,7 @@
 mod articles;
 mod clustered;
 mod cpu;
+mod deployment;
 pub(super) mod extract;
 pub(super) mod freshness;
 mod machine;
@@ -25,6 +26,7 @@ use kindred_shared::event::{Event, Upsert, UpsertKind};
 use kindred_shared::{DomainName, ItemId};
 use serde::{Deserialize, Serialize};
 
+use self::deployment::{Deployment, UnderTest};
 use self::machine::{Machine, counter};
 use self::texts::Texts;
 use super::client::Client;
@@ -34,7 +36,6 @@ use super::import::{BATCH_LINES, Records, SENDERS, Source, now_ms};
 use super::local::PipelineArgs;
 use super::memory::peak_memory;
 use super::output::json_lines;
-use super::standalone::Stop;
 use crate::config::{Config, Origins};
 use crate::service::Service;
 
@@ -126,9 +127,7 @@ pub(super) fn run(
     json: bool,
     out: &mut dyn Write,
 ) -> Outcome {
-    if !args.clustered {
-        config.domains.check_standalone(origins)?;
-    }
+    let deployment = Deployment::of(&args.cluster, config, origins)?;
     let texts = match &args.input {
         Some(path) => pipeline_texts(path, args.items)?,
         None => {
@@ -138,34 +137,23 @@ pub(super) fn run(
                 .collect()
         }
     };
-    let mut config = config.clone();
-    config.http.listen = ([127, 0, 0, 1], 0).into();
-    // A sleeping domain cannot be observed.
-    config.domains.idle_after = QUIET_WITHIN;
-    let report = actix::System::new().block_on(async {
-        let mut stop = Stop::listen()?;
-        tokio::select! {
-            report = async {
-                let domains = args.domains;
-                if args.clustered {
-                    clustered::with_service(args.workers, config, async |service, config, _| {
-                        measure("clustered", service, config, domains, texts).await
-                    })
-                    .await
-                } else {
-                    standalone::with_service(config, async |service, config| {
-                        measure("standalone", service, config, domains, texts).await
-                    })
-                    .await
-                }
-            } => report,
-            () = stop.asked() => Err(CommandError::failed("stopped before the end")),
-        }
+    let report = deployment.measure(config, async |under_test| {
+        measure(under_test, args.domains, texts).await
     })?;
+    tell(&report, print, json, out)
+}
+
+/// Writes a report as JSON or for people.
+fn tell<R: Serialize>(
+    report: &R,
+    print: impl FnOnce(&R, &mut dyn Write) -> std::io::Result<()>,
+    json: bool,
+    out: &mut dyn Write,
+) -> Outcome {
     if json {
-        json_lines(out, &report)?;
+        json_lines(out, report)?;
     } else {
-        print(&report, out)?;
+        print(report, out)?;
     }
     Ok(Exit::Done)
 }
@@ -210,12 +198,16 @@ fn read_texts(path: &Path, most: u64) -> Result<Vec<(String, String)>, CommandEr
 }
 
 async fn measure(
-    role: &'static str,
-    service: &Service,
-    config: &Config,
+    under_test: UnderTest<'_>,
     domains: u16,
     mut texts: Vec<(String, String)>,
 ) -> Result<Report, CommandError> {
+    let UnderTest {
+        role,
+        service,
+        config,
+        ..
+    } = under_test;
     let singles = texts.split_off(texts.len() - SINGLES as usize);
     let items = texts.len() as u64;
     let batches = batches(0, texts, domains)?;
@@ -284,6 +276,35 @@ fn domain(n: u64) -> Result<DomainName, CommandError> {
 
 fn item(n: u64) -> Result<ItemId, CommandError> {
     ItemId::new(&format!("item-{n}")).map_err(|error| CommandError::failed(error.to_string()))
+}
+
+/// The event that creates an item with an English text.
+fn created(
+    domain: DomainName,
+    id: ItemId,
+    (title, text): (String, String),
+    version: Option<u64>,
+) -> Event {
+    Event::Upsert(Box::new(Upsert {
+        kind: UpsertKind::Created,
+        domain,
+        id,
+        title: Some(title),
+        text: Some(text),
+        url: None,
+        image: None,
+        language: Some("en".to_owned()),
+        group: None,
+        categories: Default::default(),
+        published_at: None,
+        publish_at: None,
+        expires_at: None,
+        hidden: false,
+        version,
+        vector: None,
+        vectors: Default::default(),
+        attributes: Default::default(),
+    }))
 }
 
 /// Deals the texts to the domains and batches them as an import does. The first item has the number
@@ -401,26 +422,7 @@ async fn publish_singles(
         let id = ItemId::new(&format!("single-{n}"))
             .map_err(|error| CommandError::failed(error.to_string()))?;
         let version = now_ms();
-        let event = Event::Upsert(Box::new(Upsert {
-            kind: UpsertKind::Created,
-            domain: domain.clone(),
-            id: id.clone(),
-            title: Some(title),
-            text: Some(text),
-            url: None,
-            image: None,
-            language: Some("en".to_owned()),
-            group: None,
-            categories: Default::default(),
-            published_at: None,
-            publish_at: None,
-            expires_at: None,
-            hidden: false,
-            version: Some(version),
-            vector: None,
-            vectors: Default::default(),
-            attributes: Default::default(),
-        }));
+        let event = created(domain.clone(), id.clone(), (title, text), Some(version));
         let refused = |error: kindred_domain::intake::PublishError| {
             CommandError::failed(format!("a single item was not accepted: {error}"))
         };
@@ -448,16 +450,11 @@ async fn publish_singles(
 }
 
 fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
-    let machine = &report.machine;
+    report.machine.print(report.version, out)?;
     let known = |value: Option<f64>, words: &dyn Fn(f64) -> String| {
         value.map_or_else(|| "not known".to_owned(), words)
     };
     let whole = |value: f64| format!("{value:.0}");
-    writeln!(
-        out,
-        "kindred {} on {}, {} cores, {}",
-        report.version, machine.cpu, machine.cores, machine.system
-    )?;
     writeln!(
         out,
         "{}, threads {} (0: all), kernel {}; {} items in {} domains",

@@ -10,16 +10,15 @@ use serde_json::{Value, json};
 
 use super::super::client::Client;
 use super::super::demo::beside;
-use super::super::exit::{CommandError, Exit, Outcome};
+use super::super::exit::{CommandError, Outcome};
 use super::super::import::{BATCH_LINES, now_ms};
 use super::super::local::ModelsArgs;
-use super::super::output::json_lines;
-use super::super::standalone::Stop;
+use super::deployment::{Deployment, UnderTest};
 use super::machine::{Machine, counter};
 use super::texts::{Numbers, Texts};
 use super::{
     LOOK_EVERY, Percentiles, QUIET_WITHIN, SERVED_WITHIN, Sent, domain, item, send, settled,
-    signed_now, standalone,
+    signed_now, tell,
 };
 use crate::config::{Config, Origins};
 use crate::service::Service;
@@ -76,34 +75,15 @@ pub(in crate::cli) fn run(
     json: bool,
     out: &mut dyn Write,
 ) -> Outcome {
-    config.domains.check_standalone(origins)?;
-    let mut config = config.clone();
-    config.http.listen = ([127, 0, 0, 1], 0).into();
-    // A sleeping domain has no models in memory.
-    config.domains.idle_after = QUIET_WITHIN;
-    let report = actix::System::new().block_on(async {
-        let mut stop = Stop::listen()?;
-        let measured = standalone::with_service(config, async |service, config| {
-            measure(service, config, args).await
-        });
-        tokio::select! {
-            report = measured => report,
-            () = stop.asked() => Err(CommandError::failed("stopped before the end")),
-        }
-    })?;
-    if json {
-        json_lines(out, &report)?;
-    } else {
-        print(&report, out)?;
-    }
-    Ok(Exit::Done)
+    let report = Deployment::standalone(config, origins)?
+        .measure(config, async |under_test| measure(under_test, args).await)?;
+    tell(&report, print, json, out)
 }
 
-async fn measure(
-    service: &Service,
-    config: &Config,
-    args: &ModelsArgs,
-) -> Result<Report, CommandError> {
+async fn measure(under_test: UnderTest<'_>, args: &ModelsArgs) -> Result<Report, CommandError> {
+    let UnderTest {
+        service, config, ..
+    } = under_test;
     let client = Client::new(&format!("http://{}", service.address))?;
     let (domains, items) = (u64::from(args.domains), u64::from(args.items));
     let texts = Texts::new();
@@ -286,12 +266,7 @@ async fn are_ready(service: &Service, domains: u64, models: usize) -> Result<(),
 }
 
 fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
-    let machine = &report.machine;
-    writeln!(
-        out,
-        "kindred {} on {}, {} cores, {}",
-        report.version, machine.cpu, machine.cores, machine.system
-    )?;
+    report.machine.print(report.version, out)?;
     writeln!(
         out,
         "standalone, threads {} (0: all), kernel {}; {} domains of {} items with {} models",

@@ -9,15 +9,13 @@ use serde::Serialize;
 
 use super::super::client::Client;
 use super::super::demo::beside;
-use super::super::exit::{CommandError, Exit, Outcome};
+use super::super::exit::{CommandError, Outcome};
 use super::super::local::QueriesArgs;
-use super::super::output::json_lines;
-use super::super::standalone::Stop;
+use super::deployment::{Deployment, UnderTest};
 use super::machine::Machine;
 use super::query_load::{Load, OfKind, QueryKind};
-use super::{Percentiles, QUIET_WITHIN, clustered, send, settled, standalone};
+use super::{Percentiles, QUIET_WITHIN, send, settled, tell};
 use crate::config::{Config, Origins};
-use crate::service::Service;
 
 /// What was measured.
 #[derive(Debug, Serialize)]
@@ -43,47 +41,18 @@ pub(in crate::cli) fn run(
     json: bool,
     out: &mut dyn Write,
 ) -> Outcome {
-    if !args.clustered {
-        config.domains.check_standalone(origins)?;
-    }
-    let mut config = config.clone();
-    config.http.listen = ([127, 0, 0, 1], 0).into();
-    // A sleeping domain would be woken only by some kinds of query.
-    config.domains.idle_after = QUIET_WITHIN;
-    let report = actix::System::new().block_on(async {
-        let mut stop = Stop::listen()?;
-        let measured = async {
-            if args.clustered {
-                clustered::with_service(args.workers, config, async |service, config, _| {
-                    measure("clustered", service, config, args).await
-                })
-                .await
-            } else {
-                standalone::with_service(config, async |service, config| {
-                    measure("standalone", service, config, args).await
-                })
-                .await
-            }
-        };
-        tokio::select! {
-            report = measured => report,
-            () = stop.asked() => Err(CommandError::failed("stopped before the end")),
-        }
-    })?;
-    if json {
-        json_lines(out, &report)?;
-    } else {
-        print(&report, out)?;
-    }
-    Ok(Exit::Done)
+    let report = Deployment::of(&args.cluster, config, origins)?
+        .measure(config, async |under_test| measure(under_test, args).await)?;
+    tell(&report, print, json, out)
 }
 
-async fn measure(
-    role: &'static str,
-    service: &Service,
-    config: &Config,
-    args: &QueriesArgs,
-) -> Result<Report, CommandError> {
+async fn measure(under_test: UnderTest<'_>, args: &QueriesArgs) -> Result<Report, CommandError> {
+    let UnderTest {
+        role,
+        service,
+        config,
+        ..
+    } = under_test;
     let client = Client::new(&format!("http://{}", service.address))?;
     let load = Arc::new(Load::new(args, client.clone())?);
     let batches = load.batches()?;
@@ -129,12 +98,7 @@ impl Drop for GoingOn {
 }
 
 fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
-    let machine = &report.machine;
-    writeln!(
-        out,
-        "kindred {} on {}, {} cores, {}",
-        report.version, machine.cpu, machine.cores, machine.system
-    )?;
+    report.machine.print(report.version, out)?;
     writeln!(
         out,
         "{}, threads {} (0: all), kernel {}; one domain of {} items, {} events and {} queries a second, {} s of each \

@@ -16,12 +16,11 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::super::exit::{CommandError, Exit, Outcome};
+use super::super::exit::{CommandError, Outcome};
 use super::super::local::SimilarityArgs;
-use super::super::output::json_lines;
 use super::machine::Machine;
-use super::read_texts;
 use super::texts::Texts;
+use super::{read_texts, tell};
 use crate::config::Config;
 use crate::preprocessing::{Preprocessor, Usual};
 
@@ -86,12 +85,7 @@ pub(in super::super) fn run(
         pool(config.compute.threads).map_err(|error| CommandError::failed(error.to_string()))?;
     let features = pool.install(|| features(config, &texts))?;
     let report = measure(args, kernel, &pool, features)?;
-    if json {
-        json_lines(out, &report)?;
-    } else {
-        print(&report, out)?;
-    }
-    Ok(Exit::Done)
+    tell(&report, print, json, out)
 }
 
 /// The space of the texts.
@@ -270,12 +264,7 @@ fn item(row: usize) -> Result<ItemId, CommandError> {
 }
 
 fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
-    let machine = &report.machine;
-    writeln!(
-        out,
-        "kindred {} on {}, {} cores, {}",
-        report.version, machine.cpu, machine.cores, machine.system
-    )?;
+    report.machine.print(report.version, out)?;
     writeln!(
         out,
         "kernel {}, {} threads; {} rows of {} values and {:.1} terms, K = {}; the least of {} rounds",

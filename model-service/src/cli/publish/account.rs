@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use super::super::client::printable;
 use super::super::exit::CommandError;
 use super::super::import::{Position, Progress, Rejects};
+use super::super::state_file::StateFile;
 use super::pipeline::{PipelineEntry, Watch, Work};
-use super::resume::{Kept, ResumePoint};
+use super::resume::ResumePoint;
 
 /// How often the position is saved. After a crash, events confirmed since then are published twice,
 /// which is harmless.
@@ -24,7 +25,7 @@ pub(super) struct Account {
     /// Rejected by this run.
     rejected_now: u64,
     /// `None`: the position cannot be saved, or no longer.
-    kept: Option<Kept>,
+    state_file: Option<StateFile>,
     state: ResumePoint,
     saved: Instant,
     /// When the broker confirmed the first event of this run.
@@ -36,7 +37,7 @@ impl Account {
         progress: Progress,
         names: Vec<String>,
         rejects: Rejects,
-        kept: Option<Kept>,
+        state_file: Option<StateFile>,
         state: ResumePoint,
     ) -> Self {
         Self {
@@ -44,7 +45,7 @@ impl Account {
             names,
             rejects,
             rejected_now: 0,
-            kept,
+            state_file,
             state,
             saved: Instant::now(),
             first: None,
@@ -62,10 +63,10 @@ impl Account {
 
     /// Warns if an earlier run could be resumed and this one starts over.
     pub(super) fn begin(&self) {
-        if let Some(kept) = self.kept.as_ref().filter(|kept| kept.is_there()) {
+        if let Some(file) = self.state_file.as_ref().filter(|file| file.is_there()) {
             self.progress.say(&format!(
                 "{} belongs to an unfinished publish; starting over (--resume would continue it)",
-                kept.path().display()
+                file.path().display()
             ));
         }
     }
@@ -74,14 +75,14 @@ impl Account {
     fn save(&mut self) -> Result<(), CommandError> {
         self.rejects.flush()?;
         self.saved = Instant::now();
-        if let Some(kept) = &self.kept
-            && let Err(error) = kept.save(&self.state)
+        if let Some(file) = &self.state_file
+            && let Err(error) = file.save(&self.state)
         {
             self.progress.say(&format!(
                 "{} cannot be written, so --resume will not work: {error}",
-                kept.path().display()
+                file.path().display()
             ));
-            self.kept = None;
+            self.state_file = None;
         }
         Ok(())
     }
@@ -102,13 +103,13 @@ impl Account {
         self.progress.finish();
         if !done
             && begun
-            && let Some(kept) = &self.kept
+            && let Some(file) = &self.state_file
         {
             self.progress.say(&format!(
                 "{} published, {} rejected; --resume continues from there ({})",
                 self.state.published,
                 self.state.rejected,
-                kept.path().display()
+                file.path().display()
             ));
         }
         let (_, path) = self.rejects.finish()?;
@@ -117,12 +118,12 @@ impl Account {
 
     /// Everything is published: removes the saved position.
     pub(super) fn forget(&self) {
-        if let Some(kept) = &self.kept
-            && let Err(error) = kept.remove()
+        if let Some(file) = &self.state_file
+            && let Err(error) = file.remove()
         {
             self.progress.say(&format!(
                 "{} cannot be removed: {error}",
-                kept.path().display()
+                file.path().display()
             ));
         }
     }

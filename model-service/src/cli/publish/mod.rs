@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use self::account::Account;
 use self::asking::Asking;
 use self::pipeline::{Flow, PipelineEntry, Watch, Work};
-use self::resume::{Kept, ResumePoint};
+use self::resume::ResumePoint;
 use self::served::{Marks, Seen};
 use super::client::{Client, Server};
 use super::exit::{CommandError, Exit, Outcome};
@@ -35,6 +35,7 @@ use super::import::{
 };
 use super::output::json_line;
 use super::retry::Retry;
+use super::state_file::StateFile;
 use crate::config::Config;
 
 /// Entries read ahead of those that are on their way.
@@ -110,14 +111,14 @@ pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn
     };
     let connector = (config.broker.connector(PROGRAM))
         .map_err(|error| CommandError::usage(error.to_string()))?;
-    let kept = kept(args);
-    let mut state = match (&kept, args.resume) {
+    let state_file = state_file(args);
+    let mut state = match (&state_file, args.resume) {
         (None, true) => {
             return Err(CommandError::usage(
                 "--resume does not work with standard input; publish a file",
             ));
         }
-        (Some(kept), true) => kept.load(&args.files)?,
+        (Some(file), true) => ResumePoint::load(file, &args.files)?,
         (_, false) => ResumePoint::begin(&args.files),
     };
     if args.wait {
@@ -136,7 +137,7 @@ pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn
     let rejects = Rejects::new(args.rejects.clone(), &sources, "publish", args.resume);
     let names = sources.iter().map(|source| source.name.clone()).collect();
     let from = state.position;
-    let mut account = Account::new(progress, names, rejects, kept, state);
+    let mut account = Account::new(progress, names, rejects, state_file, state);
     if args.resume {
         account.say(&format!(
             "continuing after {before} published and {} rejected",
@@ -225,7 +226,7 @@ fn wait(
 }
 
 /// The file that stores the position; `None` if an input cannot be read twice.
-fn kept(args: &PublishArgs) -> Option<Kept> {
+fn state_file(args: &PublishArgs) -> Option<StateFile> {
     if args.files.iter().any(|file| file.as_os_str() == "-") {
         return None;
     }
@@ -234,7 +235,7 @@ fn kept(args: &PublishArgs) -> Option<Kept> {
             .first()
             .map(|first| beside(first, ".publish.json"))
     };
-    args.state.clone().or_else(beside_first).map(Kept::new)
+    args.state.clone().or_else(beside_first).map(StateFile::new)
 }
 
 /// Reads and checks the inputs on its own thread.

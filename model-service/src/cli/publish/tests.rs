@@ -200,13 +200,13 @@ fn gives_up_when_nothing_is_taken_for_too_long_and_says_so_once() {
 }
 
 #[test]
-fn what_is_kept_is_of_these_files_only() {
+fn a_position_is_of_these_files_only() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("events.ndjson");
     std::fs::write(&file, "{}\n").unwrap();
     let files = [file.clone()];
-    let kept = Kept::new(beside(&file, ".publish.json"));
-    let missing = kept.load(&files).unwrap_err();
+    let state_file = StateFile::new(beside(&file, ".publish.json"));
+    let missing = ResumePoint::load(&state_file, &files).unwrap_err();
     assert_eq!(missing.exit, Exit::Usage);
 
     let mut state = ResumePoint::begin(&files);
@@ -214,12 +214,12 @@ fn what_is_kept_is_of_these_files_only() {
         file: 0,
         records: 9,
     };
-    kept.save(&state).unwrap();
-    assert_eq!(kept.load(&files).unwrap(), state);
+    state_file.save(&state).unwrap();
+    assert_eq!(ResumePoint::load(&state_file, &files).unwrap(), state);
     std::fs::write(&file, "{}\n{}\n").unwrap();
-    let changed = kept.load(&files).unwrap_err();
+    let changed = ResumePoint::load(&state_file, &files).unwrap_err();
     assert!(changed.message.contains("have changed"), "{changed}");
-    kept.remove().unwrap();
-    kept.remove().unwrap();
-    assert!(!kept.is_there());
+    state_file.remove().unwrap();
+    state_file.remove().unwrap();
+    assert!(!state_file.is_there());
 }

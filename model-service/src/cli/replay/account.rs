@@ -10,8 +10,9 @@ use kindred_shared::DomainName;
 
 use super::Present;
 use super::record::Unreadable;
-use super::state::{Counts, Kept, State};
+use super::state::{Counts, State};
 use crate::cli::client::printable;
+use crate::cli::state_file::StateFile;
 
 /// How often the position is saved. After a crash, events applied since then are applied again, which changes nothing.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -31,7 +32,7 @@ pub(super) struct Account {
     /// What an entry's place is called.
     unit: &'static str,
     /// `None`: the position cannot be saved, or no longer.
-    kept: Option<Kept>,
+    state_file: Option<StateFile>,
     state: State,
     saved: Instant,
     /// Places of events that are on their way.
@@ -49,7 +50,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub(super) fn new(kept: Kept, state: State, total: u64, unit: &'static str) -> Self {
+    pub(super) fn new(file: StateFile, state: State, total: u64, unit: &'static str) -> Self {
         let is_shown = std::io::stderr().is_terminal();
         let target = match is_shown {
             true => ProgressDrawTarget::stderr(),
@@ -70,7 +71,7 @@ impl Account {
             told: now,
             total,
             unit,
-            kept: Some(kept),
+            state_file: Some(file),
             read: state.next,
             has_ended: false,
             state,
@@ -85,10 +86,10 @@ impl Account {
 
     /// Warns if an earlier run could be resumed and this one starts over.
     pub(super) fn begin(&self) {
-        if let Some(kept) = self.kept.as_ref().filter(|kept| kept.is_there()) {
+        if let Some(file) = self.state_file.as_ref().filter(|file| file.is_there()) {
             self.say(&format!(
                 "{} belongs to an unfinished replay; starting over (--resume would continue it)",
-                kept.path().display()
+                file.path().display()
             ));
         }
     }
@@ -240,14 +241,14 @@ impl Account {
     fn save(&mut self) {
         self.saved = Instant::now();
         self.state.next = self.next();
-        if let Some(kept) = &self.kept
-            && let Err(error) = kept.save(&self.state)
+        if let Some(file) = &self.state_file
+            && let Err(error) = file.save(&self.state)
         {
             self.say(&format!(
                 "{} cannot be written, so --resume will not work: {error}",
-                kept.path().display()
+                file.path().display()
             ));
-            self.kept = None;
+            self.state_file = None;
         }
     }
 
@@ -261,15 +262,15 @@ impl Account {
             if self.next() > 0 {
                 self.save();
             }
-            let kept = self.kept.as_ref().filter(|kept| kept.is_there());
-            return kept.map(|kept| kept.path().to_owned());
+            let file = self.state_file.as_ref().filter(|file| file.is_there());
+            return file.map(|file| file.path().to_owned());
         }
-        if let Some(kept) = &self.kept
-            && let Err(error) = kept.remove()
+        if let Some(file) = &self.state_file
+            && let Err(error) = file.remove()
         {
             self.say(&format!(
                 "{} cannot be removed: {error}",
-                kept.path().display()
+                file.path().display()
             ));
         }
         None

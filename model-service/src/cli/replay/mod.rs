@@ -36,7 +36,7 @@ use self::pace::Pace;
 use self::plan::Plan;
 use self::since::Since;
 use self::source::Log;
-use self::state::{Counts, Kept, State, Task};
+use self::state::{Counts, State, Task};
 use self::target::Target;
 use super::client::Server;
 use super::exit::{CommandError, Exit, Outcome};
@@ -44,6 +44,7 @@ use super::flags::AllFlags;
 use super::import::domain;
 use super::interrupt::Interrupt;
 use super::output::json_line;
+use super::state_file::StateFile;
 use crate::config::Config;
 
 /// Applies the log of events again.
@@ -142,17 +143,17 @@ pub(crate) fn run(args: &ReplayArgs, config: &Config, json: bool, out: &mut dyn 
         },
         undelete: args.undelete,
     };
-    let kept = Kept::new(args.state.clone().unwrap_or_else(|| {
+    let state_file = StateFile::new(args.state.clone().unwrap_or_else(|| {
         let target = args.into.as_ref();
         target.map_or_else(|| "kindred.replay.json".into(), Target::state_file)
     }));
     let state = match args.resume {
-        true => kept.load(&task)?,
+        true => State::load(&state_file, &task)?,
         false => State::begin(task),
     };
     let plan = Plan::new(args.domain.clone(), args.undelete);
     let plan = plan.read(&log, args.from, &interrupt)?;
-    let mut account = Account::new(kept, state, plan.events, log.unit());
+    let mut account = Account::new(state_file, state, plan.events, log.unit());
     if args.resume {
         account.say(&format!(
             "continuing after {} events that were applied",

@@ -14,9 +14,10 @@ use super::pace::Pace;
 use super::plan::Plan;
 use super::record::{Message, Record, Said};
 use super::since::Since;
-use super::state::{Kept, State, Task};
+use super::state::{State, Task};
 use super::target::Target;
 use super::versions::{FIRST, Versions};
+use crate::cli::state_file::StateFile;
 
 fn name(domain: &str) -> DomainName {
     DomainName::new(domain).unwrap()
@@ -334,7 +335,7 @@ fn a_resumed_replay_gives_the_same_versions() {
 #[test]
 fn a_state_is_taken_up_by_the_same_task_alone() {
     let place = tempfile::tempdir().unwrap();
-    let kept = Kept::new(place.path().join("x.replay.json"));
+    let file = StateFile::new(place.path().join("x.replay.json"));
     let task = |into: &str| Task {
         log: "log".to_owned(),
         from: "start".to_owned(),
@@ -342,17 +343,17 @@ fn a_state_is_taken_up_by_the_same_task_alone() {
         into: into.to_owned(),
         undelete: false,
     };
-    let missing = kept.load(&task("a")).unwrap_err();
+    let missing = State::load(&file, &task("a")).unwrap_err();
     assert!(missing.message.contains("does not exist"), "{missing}");
     let mut state = State::begin(task("a"));
     state.next = 17;
     state.present = Some([name("news")].into());
-    kept.save(&state).unwrap();
-    let loaded = kept.load(&task("a")).unwrap();
+    file.save(&state).unwrap();
+    let loaded = State::load(&file, &task("a")).unwrap();
     assert_eq!(loaded.next, 17);
     assert_eq!(loaded.present, state.present);
-    let other = kept.load(&task("b")).unwrap_err();
+    let other = State::load(&file, &task("b")).unwrap_err();
     assert!(other.message.contains("another replay"), "{other}");
-    kept.remove().unwrap();
-    kept.remove().unwrap();
+    file.remove().unwrap();
+    file.remove().unwrap();
 }

@@ -27,7 +27,7 @@ use kindred_domain::dispatch::{Attempt, JobId, Returned};
 
 /// Replies read ahead; each at most 8 MiB.
 const PREFETCH: u16 = 8;
-/// How often consumers are counted: every second.
+/// Pause between two counts of the consumers: 1 s.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 struct Link {
@@ -124,32 +124,49 @@ async fn count(connection: &Connection, shared: &Shared) -> Result<(), AmqpError
 
 /// Receives until the connection is lost; returns why.
 async fn receive(link: &mut Link, shared: &Shared, replies: &mpsc::Sender<Returned>) -> String {
-    let mut counting = tokio::time::interval(COUNT_EVERY);
+    let Link {
+        connection,
+        channel,
+        consumer,
+    } = link;
+    // Side by side: over a slow network, counting takes seconds, and no reply may wait for it.
+    tokio::select! {
+        lost = keep_counting(connection, shared) => lost,
+        lost = pass_on(channel, consumer, shared, replies) => lost,
+    }
+}
+
+async fn keep_counting(connection: &Connection, shared: &Shared) -> String {
     loop {
-        tokio::select! {
-            delivery = link.consumer.next() => {
-                let delivery = match delivery {
-                    Some(Ok(delivery)) => delivery,
-                    Some(Err(error)) => return error.to_string(),
-                    None => return "the reply queue is gone".to_owned(),
-                };
-                let tag = delivery.delivery_tag;
-                if let Some(returned) = read(delivery, shared).await {
-                    shared.leave(returned.job, returned.attempt);
-                    if replies.send(returned).await.is_err() {
-                        return "nobody reads replies any more".to_owned();
-                    }
-                }
-                let ack = link.channel.basic_ack(tag, BasicAckOptions::default());
-                if let Err(error) = within("acknowledging", REQUEST_DEADLINE, ack).await {
-                    return error.to_string();
-                }
+        tokio::time::sleep(COUNT_EVERY).await;
+        if let Err(error) = count(connection, shared).await {
+            return error.to_string();
+        }
+    }
+}
+
+async fn pass_on(
+    channel: &Channel,
+    consumer: &mut Consumer,
+    shared: &Shared,
+    replies: &mpsc::Sender<Returned>,
+) -> String {
+    loop {
+        let delivery = match consumer.next().await {
+            Some(Ok(delivery)) => delivery,
+            Some(Err(error)) => return error.to_string(),
+            None => return "the reply queue is gone".to_owned(),
+        };
+        let tag = delivery.delivery_tag;
+        if let Some(returned) = read(delivery, shared).await {
+            shared.leave(returned.job, returned.attempt);
+            if replies.send(returned).await.is_err() {
+                return "nobody reads replies any more".to_owned();
             }
-            _ = counting.tick() => {
-                if let Err(error) = count(&link.connection, shared).await {
-                    return error.to_string();
-                }
-            }
+        }
+        let ack = channel.basic_ack(tag, BasicAckOptions::default());
+        if let Err(error) = within("acknowledging", REQUEST_DEADLINE, ack).await {
+            return error.to_string();
         }
     }
 }

@@ -250,6 +250,35 @@ async fn next(consumer: &mut Consumer) -> Delivery {
 }
 
 #[tokio::test]
+async fn over_a_slow_network_no_reply_waits_until_workers_are_counted() {
+    const JOBS: usize = 40;
+    let fixture = Rabbit::fresh().await;
+    let options = RabbitJobsOptions {
+        names: fixture.scope.names.clone(),
+        boot_id: "far".into(),
+        capacity: JOBS,
+    };
+    // Counting takes longer than the pause between two counts.
+    let latency = Duration::from_millis(150);
+    let connector = fixture.scope.over_a_slow_network(latency).await;
+    let blocks = Arc::<MemoryBlockStore>::clone(&fixture.store);
+    let jobs = RabbitJobs::start(connector, options, blocks);
+    until("jobs can be sent", || jobs.is_connected()).await;
+    let far = Duration::from_secs(60);
+    let send = |id: usize| jobs.send(JobId(id as u64), Attempt(1), far, job("echo"));
+    let sent = futures_util::future::join_all((0..JOBS).map(send)).await;
+    assert!(sent.iter().all(Result::is_ok), "{sent:?}");
+    let replies = async {
+        for _ in 0..JOBS {
+            jobs.next_reply().await.unwrap();
+        }
+    };
+    let all = tokio::time::timeout(DEADLINE, replies).await;
+    assert!(all.is_ok(), "replies wait");
+    jobs.close();
+}
+
+#[tokio::test]
 async fn a_job_that_kills_its_workers_is_answered_and_kept() {
     let fixture = Rabbit::without_workers().await;
     assert_eq!(fixture.jobs.workers(), 0);

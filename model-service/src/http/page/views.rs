@@ -318,9 +318,13 @@ async fn set<B: MessageBody + 'static>(
     fields: &Fields,
     ask: &mut Ask<B>,
 ) -> Made {
+    let told = match ask.get::<DomainAnswer>(&at(domain, "")).await? {
+        Ok(told) => told,
+        Err(problem) => return Ok(Err(problem)),
+    };
     let typed = Typed::of_form(fields);
     let failed = match ask
-        .ask::<DomainAnswer>(Method::PUT, &at(domain, ""), Some(typed.body()))
+        .ask::<DomainAnswer>(Method::PUT, &at(domain, ""), Some(typed.body(&told)))
         .await?
     {
         Ok(_) => {
@@ -331,14 +335,11 @@ async fn set<B: MessageBody + 'static>(
         }
         Err(problem) => problem,
     };
-    let told = ask.get::<DomainAnswer>(&at(domain, "")).await?;
-    Ok(told.map(|told| {
-        let status = StatusCode::from_u16(failed.status).unwrap_or(StatusCode::BAD_REQUEST);
-        Shown::Page(
-            status,
-            settings::page(&visit.frame, &told, &typed, Some(&failed), false),
-        )
-    }))
+    let status = StatusCode::from_u16(failed.status).unwrap_or(StatusCode::BAD_REQUEST);
+    Ok(Ok(Shown::Page(
+        status,
+        settings::page(&visit.frame, &told, &typed, Some(&failed), false),
+    )))
 }
 
 async fn of_keys<B: MessageBody + 'static>(

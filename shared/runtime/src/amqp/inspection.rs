@@ -12,7 +12,7 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Connection, ExchangeKind};
 
 use super::connection::{AmqpError, REQUEST_DEADLINE, within};
-use super::topology::{Argument, MODULUS_HASH, Names, queues};
+use super::topology::{Argument, LogRetention, MODULUS_HASH, Names, queues};
 
 /// The management name of the default exchange, which routes to the queue named by the routing key.
 const DEFAULT_EXCHANGE: &str = "amq.default";
@@ -67,7 +67,7 @@ pub enum Permission {
     Read(ShortString),
 }
 
-/// Looks for everything that [`super::declare`] makes.
+/// Looks for everything that [`super::declare`] makes, except for the stream of events.
 ///
 /// # Errors
 /// When the connection is lost.
@@ -97,6 +97,18 @@ pub async fn inspect(
         found.push(queue(connection, one.name, &one.arguments).await?);
     }
     Ok(found)
+}
+
+/// Looks for the stream of events.
+///
+/// # Errors
+/// When the connection is lost.
+pub async fn inspect_log(
+    connection: &Connection,
+    names: &Names,
+    retention: LogRetention,
+) -> Result<Inspected, AmqpError> {
+    queue(connection, names.log(), &retention.arguments()).await
 }
 
 async fn open(connection: &Connection) -> Result<Channel, AmqpError> {

@@ -15,7 +15,7 @@ pub use connection::{
     AddressError, AmqpError, CLOSE_DEADLINE, CONNECT_DEADLINE, Connector, RECONNECT,
     REQUEST_DEADLINE, close, wait_out, within,
 };
-pub use inspection::{Arguments, Inspected, Permission, Presence, inspect, permitted};
+pub use inspection::{Arguments, Inspected, Permission, Presence, inspect, inspect_log, permitted};
 pub use properties::{
     APP_ID, ReplyAddress, header_text, job_properties, reply_properties, speaks,
     timestamp_of_seconds,

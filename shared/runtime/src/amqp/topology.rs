@@ -156,7 +156,7 @@ const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=500_000_000;
 
 impl LogRetention {
     /// The arguments of the stream.
-    fn arguments(self) -> Vec<Argument> {
+    pub(super) fn arguments(self) -> Vec<Argument> {
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let segment = (self.bytes / SEGMENTS).clamp(*SEGMENT_BYTES.start(), *SEGMENT_BYTES.end());
         vec![

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::section::Role::{ModelService, Standalone};
 use super::section::{Role, Validate, section};
 use super::values;
+use crate::amqp::LogRetention;
 
 /// Roles that keep a log.
 const KEEPING: &[Role] = &[Standalone, ModelService];
@@ -34,6 +35,16 @@ section! {
 }
 
 impl Validate for EventLog {}
+
+impl EventLog {
+    /// What the broker's stream of events keeps; `None`: events are not kept.
+    pub fn retention(&self) -> Option<LogRetention> {
+        self.log_retention.map(|age| LogRetention {
+            age,
+            bytes: self.log_size as u64,
+        })
+    }
+}
 
 #[allow(clippy::option_option)] // no retention is a value; no reading is a refusal
 fn retention(text: &str) -> Option<Option<Duration>> {

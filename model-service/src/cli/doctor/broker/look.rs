@@ -1,6 +1,8 @@
 //! Gathers the facts about the broker.
 
-use kindred_runtime::amqp::{AmqpError, Connector, Names, Permission, close, inspect, permitted};
+use kindred_runtime::amqp::{
+    AmqpError, Connector, LogRetention, Names, Permission, close, inspect, inspect_log, permitted,
+};
 use lapin::uri::{AMQPScheme, AMQPUri};
 
 use super::super::Part;
@@ -17,7 +19,13 @@ pub(in super::super) async fn look(
     BrokerFacts {
         place: connector.place(),
         greeting: greet(config),
-        inside: look_inside(connector, part, config.domains.partitions).await,
+        inside: look_inside(
+            connector,
+            part,
+            config.domains.partitions,
+            config.event_log.retention(),
+        )
+        .await,
         management: management::ask(management),
     }
 }
@@ -32,6 +40,7 @@ async fn look_inside(
     connector: &Connector,
     part: Part,
     partitions: u16,
+    retention: Option<LogRetention>,
 ) -> Result<Inside, NoEntry> {
     let connection = connector.connect("look").await.map_err(|error| {
         let words = error.broker_words();
@@ -50,8 +59,15 @@ async fn look_inside(
     let lost = |error: AmqpError| error.to_string();
     let permissions = permitted(&connection, &names, &wanted).await;
     let topology = inspect(&connection, &names, partitions).await;
+    let log = match (part, retention) {
+        (Part::ModelService, Some(retention)) => {
+            Some(inspect_log(&connection, &names, retention).await)
+        }
+        (Part::ModelService | Part::ComputeWorker | Part::Publisher | Part::Standalone, _) => None,
+    };
     close(&connection).await;
     Ok(Inside {
+        log: log.map(|log| log.map_err(lost)),
         topology: topology.map_err(lost),
         permissions: permissions
             .map(|answers| wanted.into_iter().zip(answers).collect())

@@ -49,6 +49,8 @@ pub(super) struct BrokerFacts {
 #[derive(Debug, Clone)]
 pub(super) struct Inside {
     topology: Result<Vec<Inspected>, String>,
+    /// The stream of events; `None`: not needed.
+    log: Option<Result<Inspected, String>>,
     permissions: Result<Vec<(Permission, Option<bool>)>, String>,
 }
 
@@ -74,6 +76,7 @@ pub(super) fn judge(facts: &BrokerFacts, part: Part, partitions: u16) -> Vec<Fin
     };
     findings.push(permissions(inside, part));
     findings.extend(topology(inside, part));
+    findings.extend(log(facts, inside));
     if part == Part::ModelService && partitions > 1 {
         findings.push(sharding(facts, inside));
     }
@@ -272,6 +275,67 @@ fn topology(inside: &Inside, part: Part) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// Whether the stream keeps the events that are to be kept.
+fn log(facts: &BrokerFacts, inside: &Inside) -> Option<Finding> {
+    let check = "broker.log";
+    let stream = match inside.log.as_ref()? {
+        Ok(stream) => stream,
+        Err(words) => {
+            let found = format!("the connection was lost during the check: {words}");
+            return Some(Finding::unknown(check, found, "run it again"));
+        }
+    };
+    let name = &stream.name;
+    match &stream.presence {
+        Presence::There => {}
+        Presence::Missing => {
+            // Where nothing is declared yet, that is reported already.
+            let others = inside.topology.as_ref().ok()?;
+            others
+                .iter()
+                .find(|one| one.presence != Presence::Missing)?;
+            return Some(Finding::problem(
+                check,
+                format!("there is no {name}: events are not kept"),
+                "start a model service with the same log_retention, which declares it",
+            ));
+        }
+        Presence::Unknown(words) => {
+            return Some(Finding::problem(
+                check,
+                format!("{name} does not answer: {words}"),
+                "see whether its node or leader is down (`rabbitmq-streams stream_status`)",
+            ));
+        }
+    }
+    let bindings = facts.management.as_ref().ok();
+    let bindings = bindings.and_then(|management| management.bindings.as_ref());
+    let is_bound = |all: &Vec<(String, String)>| {
+        all.iter()
+            .any(|(destination, key)| destination == name && key == "#")
+    };
+    if bindings.is_some_and(|all| !is_bound(all)) {
+        return Some(Finding::problem(
+            check,
+            format!("kindred.items is not bound to {name}: events are not kept"),
+            "restart a model service with the same log_retention, which binds it",
+        ));
+    }
+    Some(match &stream.arguments {
+        Arguments::Right => Finding::ok(check, format!("{name} keeps events as configured")),
+        Arguments::Wrong(words) => Finding::warning(
+            check,
+            format!("{name} was declared with another log_retention or log_size: {words}"),
+            "docs/OPERATIONS.md says how to change what it keeps (Replay, Changing it)",
+        ),
+        Arguments::Unknown(words) => Finding::unknown(
+            check,
+            format!("it is unknown whether {name} keeps events as configured: {words}"),
+            "run this as a user who may configure it",
+        ),
+    })
 }
 
 fn sharding(facts: &BrokerFacts, inside: &Inside) -> Finding {

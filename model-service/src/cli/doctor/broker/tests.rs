@@ -14,6 +14,11 @@ fn there(name: &str, is_queue: bool) -> Inspected {
     }
 }
 
+fn bound_to(queues: &[&str]) -> Vec<(String, String)> {
+    let bound = |queue: &&str| ((*queue).to_owned(), "#".to_owned());
+    queues.iter().map(bound).collect()
+}
+
 fn healthy() -> BrokerFacts {
     let topology = vec![
         there("kindred.dead", false),
@@ -31,6 +36,7 @@ fn healthy() -> BrokerFacts {
         })),
         inside: Ok(Inside {
             topology: Ok(topology),
+            log: Some(Ok(there("kindred.log", true))),
             permissions: Ok(vec![(Permission::ConfigureReplies, Some(true))]),
         }),
         management: Ok(Management {
@@ -38,7 +44,7 @@ fn healthy() -> BrokerFacts {
             ahead_ms: Some(0),
             exchange_types: Some(vec!["topic".to_owned()]),
             alarms: Some(Vec::new()),
-            bindings: Some(vec![("kindred.items.p00".to_owned(), "#".to_owned())]),
+            bindings: Some(bound_to(&["kindred.items.p00", "kindred.log"])),
             policies: Some(Vec::new()),
             programs: Some(Vec::new()),
         }),
@@ -64,6 +70,11 @@ fn inside(facts: &mut BrokerFacts) -> &mut Inside {
 
 fn topology(facts: &mut BrokerFacts) -> &mut Vec<Inspected> {
     inside(facts).topology.as_mut().expect("healthy facts")
+}
+
+fn log(facts: &mut BrokerFacts) -> &mut Inspected {
+    let log = inside(facts).log.as_mut().expect("healthy facts");
+    log.as_mut().expect("healthy facts")
 }
 
 fn management(facts: &mut BrokerFacts) -> &mut Management {
@@ -143,7 +154,7 @@ fn one_wrong_thing_is_one_finding() {
         Level::Problem,
     );
     assert_found(
-        |facts| management(facts).bindings = Some(Vec::new()),
+        |facts| management(facts).bindings = Some(bound_to(&["kindred.log"])),
         "broker.bindings",
         Level::Problem,
     );
@@ -153,6 +164,40 @@ fn one_wrong_thing_is_one_finding() {
         "broker.policies",
         Level::Warning,
     );
+}
+
+#[test]
+fn a_stream_that_does_not_keep_what_is_configured_is_told() {
+    let check = "broker.log";
+    assert_found(
+        |facts| log(facts).presence = Presence::Missing,
+        check,
+        Level::Problem,
+    );
+    assert_found(
+        |facts| log(facts).presence = Presence::Unknown("late".to_owned()),
+        check,
+        Level::Problem,
+    );
+    assert_found(
+        |facts| log(facts).arguments = Arguments::Wrong("x-max-age".to_owned()),
+        check,
+        Level::Warning,
+    );
+    assert_found(
+        |facts| log(facts).arguments = Arguments::Unknown("refused".to_owned()),
+        check,
+        Level::Unknown,
+    );
+    assert_found(
+        |facts| management(facts).bindings = Some(bound_to(&["kindred.items.p00"])),
+        check,
+        Level::Problem,
+    );
+    let mut off = healthy();
+    inside(&mut off).log = None;
+    management(&mut off).bindings = Some(bound_to(&["kindred.items.p00"]));
+    assert_eq!(bad(&off, 1), []);
 }
 
 #[test]
@@ -179,6 +224,7 @@ fn nothing_declared_is_what_a_first_start_finds() {
     for one in topology(&mut facts) {
         one.presence = Presence::Missing;
     }
+    log(&mut facts).presence = Presence::Missing;
     let found = bad(&facts, 1);
     assert_eq!(found, [("broker.topology".to_owned(), Level::Warning)]);
 }
@@ -186,7 +232,7 @@ fn nothing_declared_is_what_a_first_start_finds() {
 #[test]
 fn several_partitions_need_the_hash() {
     let mut facts = healthy();
-    management(&mut facts).bindings = Some(vec![("kindred.partitions".to_owned(), "#".to_owned())]);
+    management(&mut facts).bindings = Some(bound_to(&["kindred.partitions", "kindred.log"]));
     let sharding = |facts: &BrokerFacts| {
         judge(facts, Part::ModelService, 2)
             .into_iter()
