@@ -57,18 +57,25 @@ fn changed(file: &str, bytes: Option<&[u8]>) -> (tempfile::TempDir, PathBuf) {
 }
 
 /// Cosines of the same texts by ONNX Runtime 1.32.0 and tokenizers 0.23.3 in Python: mean over the tokens, length 1.
-/// Both round at other places, and what is then rounded to 8 bits differs now and then by one.
+/// Both round at other places, so what is then rounded to 8 bits sometimes differs by one, and everything after it by as
+/// much as the model's 8 bits lose. Where nothing differs, the vectors are the same.
 #[test]
 fn vectors_are_those_of_another_program() {
-    const TOLERANCE: f64 = 0.01;
+    const TOLERANCE: f64 = 0.02;
+    /// The numbers are given to six places.
+    const SAME: f64 = 2e-6;
+    /// Texts of which nothing differs.
+    const THE_SAME: [usize; 3] = [2, 4, 5];
     let encoder = minilm();
     assert_eq!((encoder.name(), encoder.dimension()), ("minilm", 384));
     let vectors = TEXTS.map(|text| encoder.encode(text, WITHIN).unwrap());
     for (row, expected) in COSINES.iter().enumerate() {
         for (column, expected) in expected.iter().enumerate() {
             let found = cosine(&vectors[row], &vectors[column]);
+            let are_same = [row, column].iter().all(|text| THE_SAME.contains(text));
+            let tolerance = if are_same { SAME } else { TOLERANCE };
             assert!(
-                (found - expected).abs() < TOLERANCE,
+                (found - expected).abs() < tolerance,
                 "{row}, {column}: {found} for {expected}"
             );
         }
