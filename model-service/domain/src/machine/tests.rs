@@ -458,6 +458,19 @@ impl Shell {
         }
     }
 
+    /// A domain of three items that is clean; forgets what was stored until then.
+    fn of_a_clean_domain() -> Self {
+        let (_, machine) = started(Opened::default());
+        let mut shell = Self::new(machine);
+        shell.publish(0..3);
+        for _ in 0..5 {
+            shell.wait(60_000);
+        }
+        assert!(shell.machine.status().clean);
+        shell.stored.clear();
+        shell
+    }
+
     fn publish(&mut self, ids: impl Iterator<Item = u64>) {
         for id in ids {
             let said = format!(
@@ -597,13 +610,7 @@ fn a_flood_of_items_is_compared_all_at_once() {
 
 #[test]
 fn an_item_that_is_deleted_while_its_feature_is_made_keeps_no_domain_from_being_clean() {
-    let (_, machine) = started(Opened::default());
-    let mut shell = Shell::new(machine);
-    shell.publish(0..3);
-    for _ in 0..5 {
-        shell.wait(60_000);
-    }
-    assert!(shell.machine.status().clean);
+    let mut shell = Shell::of_a_clean_domain();
     shell.is_slow = true;
     shell.publish(3..4);
     shell.wait(60_000);

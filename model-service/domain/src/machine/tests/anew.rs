@@ -2,19 +2,6 @@
 
 use super::*;
 
-/// A domain of three items that is quiet; forgets what was stored until then.
-fn quiet() -> Shell {
-    let (_, machine) = started(Opened::default());
-    let mut shell = Shell::new(machine);
-    shell.publish(0..3);
-    for _ in 0..5 {
-        shell.wait(60_000);
-    }
-    assert!(shell.machine.status().clean);
-    shell.stored.clear();
-    shell
-}
-
 /// Ids of the features and lists that were stored.
 fn stored(shell: &Shell) -> (Vec<&str>, Vec<&str>) {
     let (mut features, mut lists) = (Vec::new(), Vec::new());
@@ -42,7 +29,7 @@ fn make_anew(shell: &mut Shell, ids: &[&str]) {
 
 #[test]
 fn features_and_lists_of_all_items_are_stored_anew() {
-    let mut shell = quiet();
+    let mut shell = Shell::of_a_clean_domain();
     make_anew(&mut shell, &[]);
     let all = vec!["000", "001", "002"];
     assert_eq!(stored(&shell), (all.clone(), all));
@@ -51,7 +38,7 @@ fn features_and_lists_of_all_items_are_stored_anew() {
 
 #[test]
 fn those_of_one_item_leave_others_alone() {
-    let mut shell = quiet();
+    let mut shell = Shell::of_a_clean_domain();
     make_anew(&mut shell, &["001", "nobody"]);
     assert_eq!(stored(&shell), (vec!["001"], vec!["001"]));
     assert!(shell.machine.status().clean);
@@ -59,7 +46,7 @@ fn those_of_one_item_leave_others_alone() {
 
 #[test]
 fn of_who_is_gone_nothing_is_made() {
-    let mut shell = quiet();
+    let mut shell = Shell::of_a_clean_domain();
     let deletion = r#"{"type":"item.deleted","domain":"news","id":"001"}"#;
     let (tag, event) = (DeliveryTag(9), event(deletion));
     shell.input(Input::Event { tag, event });
