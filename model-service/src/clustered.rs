@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use chrono::Utc;
 use compute_worker::models::Models;
-use compute_worker::word_vectors::Vectors;
 use kindred_runtime::amqp::{Connector, Names, Publisher, RECONNECT, declare, wait_out};
 use kindred_runtime::cql_blocks::CqlBlocks;
 use kindred_runtime::host::host_name;
@@ -103,14 +102,16 @@ impl Clustered {
         let texts = &config.texts;
         let preprocessors =
             Preprocessors::new(&texts.languages, &texts.default_language).map_err(refused)?;
-        let vectors = Vectors::configured(&texts.vectors).map_err(refused)?;
-        // Workers extract; the service only specifies their models, and keeps no vectors.
-        let models = Models::new(Arc::new(vectors)).inputs();
+        let kernel = config.compute.kernel.chosen().map_err(refused)?;
+        // Workers extract; the service only specifies their models, and keeps neither vectors nor encoders.
+        let (models, encoders) = {
+            let models = Models::configured(texts, kernel).map_err(refused)?;
+            (models.inputs(), models.of_encoders())
+        };
         let connector = config.broker.connector("kindred model-service");
         let connector = connector.map_err(refused)?;
         let threads = config.compute.threads;
         let pool = compute_worker::pool(threads).map_err(refused)?;
-        let kernel = config.compute.kernel.chosen().map_err(refused)?;
         let comparer = Comparer::new(kernel, threads).map_err(refused)?;
         let scans = Scans::new(kernel, threads, Arc::clone(&door.metrics)).map_err(refused)?;
 
@@ -125,7 +126,7 @@ impl Clustered {
         };
         let jobs = start_jobs(config, &connector, &names, &store, &me).await?;
         let threads = Arc::new(compute_worker::pool(threads).map_err(refused)?);
-        let own = OwnWorker::new(kernel, threads, texts.vectors.clone(), models);
+        let own = OwnWorker::new(kernel, threads, texts.clone(), models);
         let own = Arc::new(own);
         let understudy = start_understudy(&jobs, Arc::clone(&own), &door.metrics)?;
         door.metrics.set_build_info("none");
@@ -147,6 +148,7 @@ impl Clustered {
                 let pool = Arc::clone(scans.pool());
                 Arc::new(move |job| own.perform_on(&pool, job))
             },
+            encoders,
             scans,
         };
         let service = Service::start(config, door, role);

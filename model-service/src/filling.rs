@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use compute_worker::models::Models;
-use compute_worker::word_vectors::{Vectors, VectorsError};
 use kindred_domain::experiment::store::ExperimentStore;
 use kindred_domain::keys::KeyStore;
 use kindred_domain::store::{Partition, Store, StoreError};
@@ -47,9 +45,6 @@ pub(crate) enum StartError {
         /// The model services.
         owners: Vec<String>,
     },
-    /// Word vectors are invalid.
-    #[error(transparent)]
-    Vectors(#[from] VectorsError),
     /// What every process needs.
     #[error(transparent)]
     Role(#[from] standalone::StartError),
@@ -79,7 +74,7 @@ pub(crate) async fn start(config: &Config) -> Result<Service, StartError> {
     let access = Access::configured(config)?;
     let readiness = Readiness::waiting_for("database", "not connected yet");
     let door = Door::open(&config.http, readiness, access)?;
-    let models = Models::new(Arc::new(Vectors::configured(&config.texts.vectors)?));
+    let models = standalone::models(config)?;
     let store = clustered::open_store(config, models.inputs()).await?;
     let owners = store.instances().await?;
     if !owners.is_empty() {

@@ -50,7 +50,7 @@ use kindred_domain::window::WindowSize;
 use kindred_query::Views;
 use kindred_runtime::host::host_name;
 use kindred_runtime::tls::TlsError;
-use kindred_shared::effort;
+use kindred_shared::{ModelName, effort};
 
 /// Threads that run domains' machines.
 const DOMAIN_ARBITERS: usize = 2;
@@ -316,6 +316,8 @@ pub(crate) struct Role {
     pub(crate) scans: Scans,
     /// Makes features of texts in queries.
     pub(crate) extract: Extract,
+    /// The kinds of models whose features this program's encoders make.
+    pub(crate) encoders: Vec<ModelName>,
 }
 
 /// A running service.
@@ -354,7 +356,15 @@ impl Service {
         observe(&parts, &hosted, count);
         let memory = parts.memory.balance().budget;
         let queries = role.queries(config, &parts);
-        let behind = edges.behind_http(config, me, &parts, &hosted, queries, door.others);
+        let encoders = role.encoders.clone();
+        let behind = edges.behind_http(
+            config,
+            me,
+            &parts,
+            &hosted,
+            (queries, encoders),
+            door.others,
+        );
         let (reads, queries) = (Arc::clone(&behind.reads), Arc::clone(&behind.queries));
         door.lobby.open(behind);
         info!(address = %door.address, partitions = count, memory, "serving");
@@ -502,7 +512,7 @@ impl Edges {
         me: &Instance,
         parts: &ServiceParts,
         hosted: &Arc<HostedPartitions>,
-        queries: Queries,
+        (queries, encoders): (Queries, Vec<ModelName>),
         others: Others,
     ) -> Parts {
         let (store, views) = (Arc::clone(&self.store), Arc::clone(&parts.views));
@@ -520,7 +530,9 @@ impl Edges {
                 others,
             )),
             queries: Arc::new(queries),
-            writes: Arc::new(Writes::new(publish, config.events.limits(), metrics)),
+            writes: Arc::new(
+                Writes::new(publish, config.events.limits(), metrics).with_encoders(encoders),
+            ),
             workers: Arc::new(Workers(Arc::clone(&self.jobs))),
         }
     }

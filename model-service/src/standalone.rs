@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use compute_worker::models::Models;
-use compute_worker::word_vectors::{Vectors, VectorsError};
+use compute_worker::models::{Models, ModelsError};
 use compute_worker::{Worker, pool};
 use tracing::info;
 
@@ -33,6 +32,7 @@ use kindred_domain::experiment::store::ExperimentStore;
 use kindred_domain::intake::{Failure, Intake, Publish};
 use kindred_domain::keys::KeyStore;
 use kindred_domain::store::{Partition, Store};
+use kindred_similarity::Kernel;
 
 /// The only partition of a standalone.
 const PARTITION: Partition = Partition(0);
@@ -62,9 +62,9 @@ pub enum StartError {
     /// The log of events could not be opened.
     #[error("{0}")]
     EventLog(String),
-    /// Word vectors are invalid.
+    /// Word vectors or encoders are invalid.
     #[error(transparent)]
-    Vectors(#[from] VectorsError),
+    Models(#[from] ModelsError),
     /// A language is unknown.
     #[error(transparent)]
     Language(#[from] UnknownLanguage),
@@ -113,7 +113,7 @@ impl Standalone {
         let access = Access::configured(config)?;
         let door = Door::open(&config.http, opening, access)?;
         let readiness = Arc::clone(&door.readiness);
-        let models = Models::new(Arc::new(Vectors::configured(&config.texts.vectors)?));
+        let models = models(config)?;
         let store = open_store(config, &models)?;
         let keys = Arc::clone(&store) as Arc<dyn KeyStore>;
         door.guard(Arc::clone(&keys)).await?;
@@ -169,14 +169,20 @@ fn compute_threads(config: &Config) -> Result<rayon::ThreadPool, StartError> {
     pool(config.compute.threads).map_err(|error| StartError::Threads(error.to_string()))
 }
 
+fn chosen_kernel(config: &Config) -> Result<Kernel, StartError> {
+    let chosen = config.compute.kernel.chosen();
+    chosen.map_err(|error| StartError::Kernel(error.to_string()))
+}
+
+/// All models of a configuration.
+pub(crate) fn models(config: &Config) -> Result<Models, StartError> {
+    Ok(Models::configured(&config.texts, chosen_kernel(config)?)?)
+}
+
 /// The worker of this process.
 fn start_worker(config: &Config, models: Models) -> Result<Worker, StartError> {
     let pool = compute_threads(config)?;
-    let kernel = config
-        .compute
-        .kernel
-        .chosen()
-        .map_err(|error| StartError::Kernel(error.to_string()))?;
+    let kernel = chosen_kernel(config)?;
     let worker = Worker::new(models, kernel, Arc::new(pool));
     info!(%kernel, threads = worker.threads(), "compute worker");
     Ok(worker)
@@ -196,6 +202,7 @@ pub(crate) fn role(
 ) -> Result<Role, StartError> {
     let texts = &config.texts;
     let preprocessors = Preprocessors::new(&texts.languages, &texts.default_language)?;
+    let encoders = models.of_encoders();
     let worker = start_worker(config, models)?;
     metrics.set_build_info(&worker.kernel().to_string());
     let pool = Arc::clone(worker.pool());
@@ -213,6 +220,7 @@ pub(crate) fn role(
         comparer,
         scans,
         extract: Arc::new(move |job| of_queries.perform(job)),
+        encoders,
     })
 }
 

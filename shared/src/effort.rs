@@ -21,6 +21,11 @@ pub const PIECE_PAIRS: usize = PIECE.as_millis() as usize * PAIRS_PER_MS;
 /// Bytes of terms that a core parses and turns into features in a millisecond. In the same example, making features
 /// alone is several times as fast.
 pub const TERM_BYTES_PER_MS: usize = 25_000;
+/// Bytes of a text that a core encodes in a millisecond: about a token of a small sentence encoder. An estimate on the
+/// safe side, not a measurement.
+pub const ENCODED_BYTES_PER_MS: usize = 4;
+/// Most bytes of a text that count. Encoders only read the first 512 tokens or fewer.
+const MOST_ENCODED_BYTES: usize = 2 << 10;
 /// Bytes of terms of a piece.
 pub const PIECE_TERM_BYTES: usize = PIECE.as_millis() as usize * TERM_BYTES_PER_MS;
 
@@ -39,6 +44,9 @@ const TERM_BYTES: usize = 8;
 /// How long a job takes.
 pub fn of(task: &Task) -> Duration {
     let (amount, per_ms) = match task {
+        Task::Extract(task) if task.space.model().encoder().is_some() => {
+            (encoded_of(task), ENCODED_BYTES_PER_MS)
+        }
         Task::Extract(task) => (terms_of(task), TERM_BYTES_PER_MS),
         Task::Compare(task) => (pairs_of(task), PAIRS_PER_MS),
     };
@@ -56,6 +64,12 @@ pub fn of_pair(left: &Block, right: &Block) -> usize {
 pub fn of_terms(item: &TermCounts) -> usize {
     let terms = item.terms.iter();
     terms.map(|(term, _)| term.len() + TERM_BYTES).sum()
+}
+
+/// Bytes of texts that an encoder reads.
+fn encoded_of(task: &ExtractTask) -> usize {
+    let rows = task.rows.iter();
+    rows.map(|row| of_terms(row).min(MOST_ENCODED_BYTES)).sum()
 }
 
 fn terms_of(task: &ExtractTask) -> usize {
@@ -152,5 +166,25 @@ mod tests {
         };
         assert_eq!(extract(10), LEAST);
         assert_eq!(extract(PIECE_TERM_BYTES / 16), PIECE);
+    }
+
+    #[test]
+    fn encoding_takes_as_long_as_the_part_of_a_text_that_is_read() {
+        let encode = |bytes: usize| {
+            let item = TermCounts {
+                id: ItemId::new("a").unwrap(),
+                terms: vec![("x".repeat(bytes).into(), 1)],
+            };
+            let kind = crate::ModelName::of_encoder("minilm", 7).unwrap();
+            of(&Task::Extract(Arc::new(ExtractTask {
+                space: Space::of_texts(&kind, "en"),
+                rows: vec![item.clone(), item],
+            })))
+        };
+        assert_eq!(
+            encode(392),
+            Duration::from_millis(2 * 400 / ENCODED_BYTES_PER_MS as u64)
+        );
+        assert_eq!(encode(1 << 20), encode(MOST_ENCODED_BYTES));
     }
 }

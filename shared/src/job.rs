@@ -33,7 +33,7 @@ pub enum Task {
 /// Turns the terms of texts of one space into features.
 #[derive(Clone)]
 pub struct ExtractTask {
-    /// The space of all rows; its language selects the word vectors.
+    /// The space of all rows; its language selects the word vectors, and its model may name a sentence encoder.
     pub space: Space,
     /// One row per item.
     pub rows: Vec<TermCounts>,
@@ -53,7 +53,7 @@ impl fmt::Debug for ExtractTask {
 pub struct TermCounts {
     /// The item.
     pub id: ItemId,
-    /// Term and frequency (≥ 1), strictly ascending by term.
+    /// Term and frequency (≥ 1), strictly ascending by term. For a sentence encoder the only term is the text itself.
     pub terms: Vec<(Box<str>, u32)>,
 }
 

@@ -29,6 +29,10 @@ const VECTORS: &str = "vectors-";
 /// like this.
 const MIX: &str = "mix-";
 
+/// Begins the name of a kind of model whose features a sentence encoder makes; the encoder's name and a hash of its files
+/// follow. No other kind's name begins like this.
+const ENCODER: &str = "onnx-";
+
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -299,6 +303,26 @@ impl Space {
     }
 }
 
+impl ModelName {
+    /// The kind of model whose features this encoder makes. It includes a fingerprint of the encoder's files, so that
+    /// features of different files are never compared.
+    ///
+    /// # Errors
+    /// [`NameError::Model`] if the encoder's name has characters other than `[a-z0-9-]`, or more than 42.
+    pub fn of_encoder(name: &str, fingerprint: u64) -> Result<Self, NameError> {
+        Self::new(&format!("{ENCODER}{name}-{fingerprint:016x}"))
+    }
+
+    /// The name of the encoder that makes this kind's features, and the fingerprint of its files in hexadecimal; `None`:
+    /// they are made in another way.
+    pub fn encoder(&self) -> Option<(&str, &str)> {
+        let (name, fingerprint) = self.0.strip_prefix(ENCODER)?.rsplit_once('-')?;
+        let is_hash =
+            fingerprint.len() == 16 && fingerprint.bytes().all(|byte| byte.is_ascii_hexdigit());
+        (is_hash && !name.is_empty()).then_some((name, fingerprint))
+    }
+}
+
 impl<'de> Deserialize<'de> for DomainName {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
@@ -439,5 +463,24 @@ mod tests {
         for bad in ["", "Clip", "a.b", "a/b", &"x".repeat(57)] {
             assert!(VectorName::new(bad).is_err(), "{bad:?} is no name");
         }
+    }
+
+    #[test]
+    fn the_kind_of_an_encoder_has_its_name_and_fingerprint() {
+        let kind = ModelName::of_encoder("all-minilm", 0xab).unwrap();
+        assert_eq!(kind.as_str(), "onnx-all-minilm-00000000000000ab");
+        assert_eq!(kind.encoder(), Some(("all-minilm", "00000000000000ab")));
+        assert_eq!(Space::of_texts(&kind, "en").model(), kind);
+        for other in [
+            "text-2",
+            "onnx",
+            "onnx-minilm",
+            "onnx-00000000000000ab",
+            "onnx--00000000000000ab",
+        ] {
+            assert_eq!(ModelName::new(other).unwrap().encoder(), None, "{other}");
+        }
+        assert!(ModelName::of_encoder("MiniLM", 1).is_err());
+        assert!(ModelName::of_encoder(&"x".repeat(43), 1).is_err());
     }
 }

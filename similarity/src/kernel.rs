@@ -72,6 +72,16 @@ impl Kernel {
         self.instructions().is_ok()
     }
 
+    /// Runs other arithmetic compiled for this kernel's vectors. The work must be `#[inline(always)]`, its closures too, or
+    /// it gets none of them.
+    ///
+    /// # Errors
+    /// [`KernelError::Lacking`] when this CPU cannot run it.
+    #[inline(always)]
+    pub fn run<R>(self, work: impl FnOnce() -> R) -> Result<R, KernelError> {
+        Ok(self.instructions()?.run(work))
+    }
+
     /// Its instruction set.
     pub(crate) fn instructions(self) -> Result<Isa, KernelError> {
         let mut all = INSTRUCTIONS.iter().copied();

@@ -29,6 +29,7 @@ mod cluster;
 mod database;
 mod doctor;
 mod documents;
+mod encoders;
 mod experiments;
 mod fresh;
 mod ground;

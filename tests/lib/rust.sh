@@ -22,12 +22,13 @@ nextest() {
 }
 
 # Which tests need what this script provides: the variable that says whether it is there, what it is, and the tests, in
-# nextest's filter language. The first two together are what .config/nextest.toml leaves out by default.
+# nextest's filter language. The first two and the last are what .config/nextest.toml leaves out by default.
 NEEDS=(
   "SERVICES_READY:services:binary(clustered) | test(/::rabbitmq::tests::/) | test(/::cassandra::tests::/)"
   "DEBIAN_READY:Debian's package lists:test(/^whole_import::/) | test(/^kills::/)"
   "CONTROLS_READY:services that may be killed:binary(clustered) & test(/^(away|kills)::|both_before_broker_and_database|a_database_that_is_away|a_missing_plugin|though_the_broker_and_the_publisher_die/)"
   "PIKA_READY:pika:binary(clustered) & test(/^whole_import::|operations_on_a_cluster/)"
+  "ENCODER_READY:an encoder:binary(minilm) | test(/::minilm::/) | test(/^encoders::/)"
 )
 
 # count_results LOG_NAME STATUS: adds up the summary of a step's log.

@@ -20,6 +20,7 @@ mod bad_input;
 mod crash;
 mod damaged;
 mod documents;
+mod encoders;
 mod evaluate;
 mod exact_can_fail;
 mod experiments;

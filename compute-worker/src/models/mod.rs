@@ -4,6 +4,7 @@
 //! of its features.
 
 mod assembly;
+mod encoded;
 mod mix;
 mod own;
 mod stems;
@@ -13,11 +14,16 @@ mod words_1;
 use std::fmt;
 use std::sync::Arc;
 
+use kindred_encoder::{Encoder, OpenError};
+use kindred_runtime::config::Texts;
 use kindred_shared::job::{ExtractTask, TermCounts};
 use kindred_shared::{Feature, ModelInputs, ModelName, Space};
+use kindred_similarity::Kernel;
 
 use crate::word_pieces::WordPieces;
-use crate::word_vectors::Vectors;
+use crate::word_vectors::{Vectors, VectorsError};
+use encoded::Encoded;
+pub use encoded::passage;
 pub use mix::{Ingredient, MOST_VALUES, mix};
 pub use own::Own;
 pub use text_2::Text2;
@@ -40,7 +46,7 @@ pub fn names() -> Vec<ModelName> {
 /// The names of the models that make features from texts: those that a domain can be set to.
 pub fn names_of_texts() -> Vec<ModelName> {
     let models = Models::new(Arc::new(Vectors::none()));
-    let of_texts = models.0.iter().filter(|model| model.reads_texts());
+    let of_texts = models.all().filter(|model| model.reads_texts());
     of_texts
         .map(|model| ModelName::new(model.name()).expect("names of models are constants"))
         .collect()
@@ -49,9 +55,8 @@ pub fn names_of_texts() -> Vec<ModelName> {
 /// Whether a model's features of texts in different languages can be compared with each other.
 pub fn compares_languages(model: &ModelName) -> bool {
     let models = Models::new(Arc::new(Vectors::none()));
-    models
-        .get(model.as_str())
-        .is_some_and(Model::compares_languages)
+    let built_in = models.get(model.as_str());
+    built_in.map_or(model.encoder().is_some(), Model::compares_languages)
 }
 
 /// Whether a model's terms weigh less the more texts of a domain contain them.
@@ -91,7 +96,7 @@ pub enum Rows<'a> {
 /// the bits needs a new model name.
 pub trait Model: fmt::Debug + Send + Sync {
     /// Its name: `[a-z0-9-]{1,64}`.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// A description of what its features depend on besides the rows; empty: on nothing. Features with different inputs
     /// cannot be compared with each other.
@@ -120,9 +125,11 @@ pub trait Model: fmt::Debug + Send + Sync {
         Box::new(term_id)
     }
 
-    /// The feature of each row, in their order, computed on the current rayon pool. `None` if the model does not take
-    /// such rows.
-    fn extract(&self, space: &Space, rows: Rows<'_>) -> Option<Vec<Feature>>;
+    /// The feature of each row, in their order, computed on the current rayon pool.
+    ///
+    /// # Errors
+    /// [`ExtractError`], for example if the model does not take such rows.
+    fn extract(&self, space: &Space, rows: Rows<'_>) -> Result<Vec<Feature>, ExtractError>;
 }
 
 /// Why no features were made.
@@ -135,26 +142,83 @@ pub enum ExtractError {
     /// The model exists, but makes no features from terms.
     #[error("model {0:?} does not make features from terms")]
     NotOfTerms(String),
+    /// The model exists, but makes no features from vectors.
+    #[error("model {0:?} does not make features from vectors")]
+    NotOfVectors(String),
+    /// A text has no feature, for this reason; none of its job has one then.
+    #[error("{0}")]
+    Text(String),
 }
 
-/// All models, by name.
+/// Why models cannot be used as configured.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelsError {
+    /// Word vectors are invalid.
+    #[error(transparent)]
+    Vectors(#[from] VectorsError),
+    /// An encoder cannot be opened.
+    #[error("encoders: {0}")]
+    Encoder(#[from] OpenError),
+}
+
+/// All models, by name: those of every program, and those of the sentence encoders that it is configured with.
 #[derive(Debug, Clone)]
-pub struct Models(Arc<[Box<dyn Model>]>);
+pub struct Models {
+    built_in: Arc<[Box<dyn Model>]>,
+    encoded: Arc<[Encoded]>,
+}
 
 impl Models {
-    /// All models; some of them look words up in these vectors.
+    /// The models of every program; some of them look words up in these vectors.
     pub fn new(vectors: Arc<Vectors>) -> Self {
-        Self(Arc::new([
-            Box::new(Text2::new(WordPieces::builtin())),
-            Box::new(Words1::new(vectors)),
-            Box::new(Own),
-        ]))
+        Self {
+            built_in: Arc::new([
+                Box::new(Text2::new(WordPieces::builtin())),
+                Box::new(Words1::new(vectors)),
+                Box::new(Own),
+            ]),
+            encoded: Arc::new([]),
+        }
+    }
+
+    /// All models of a configuration.
+    ///
+    /// # Errors
+    /// [`ModelsError`] for the first file that cannot be used.
+    pub fn configured(texts: &Texts, kernel: Kernel) -> Result<Self, ModelsError> {
+        let models = Self::new(Arc::new(Vectors::configured(&texts.vectors)?));
+        Ok(match &texts.encoders {
+            Some(folder) => models.with_encoders(kindred_encoder::open_all(folder, kernel)?),
+            None => models,
+        })
+    }
+
+    /// The same, and a model for each of these encoders.
+    #[must_use]
+    pub fn with_encoders(self, encoders: Vec<Encoder>) -> Self {
+        Self {
+            encoded: encoders.into_iter().map(Encoded::new).collect(),
+            ..self
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &dyn Model> {
+        let built_in = self.built_in.iter().map(|model| &**model);
+        built_in.chain(self.encoded.iter().map(|model| model as &dyn Model))
+    }
+
+    /// The kinds of the encoders' models.
+    pub fn of_encoders(&self) -> Vec<ModelName> {
+        self.encoded
+            .iter()
+            .map(|model| model.kind().clone())
+            .collect()
     }
 
     /// The model with this name.
     pub fn get(&self, name: &str) -> Option<&dyn Model> {
-        let model = self.0.iter().find(|model| model.name() == name)?;
-        Some(&**model)
+        self.all().find(|model| model.name() == name)
     }
 
     /// Every model's name and inputs.
@@ -163,7 +227,7 @@ impl Models {
             model: ModelName::new(model.name()).expect("names of models are constants"),
             inputs: model.inputs(),
         };
-        self.0.iter().map(|model| inputs(&**model)).collect()
+        self.all().map(inputs).collect()
     }
 
     /// The features of a job's rows, made by the model that the space names.
@@ -175,9 +239,7 @@ impl Models {
         let Some(model) = self.get(name.as_str()) else {
             return Err(ExtractError::UnknownModel(name.to_string()));
         };
-        model
-            .extract(&task.space, Rows::Terms(&task.rows))
-            .ok_or_else(|| ExtractError::NotOfTerms(name.to_string()))
+        model.extract(&task.space, Rows::Terms(&task.rows))
     }
 }
 

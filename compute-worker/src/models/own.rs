@@ -4,7 +4,7 @@ use kindred_shared::name::OWN;
 use kindred_shared::{Feature, Space};
 
 use super::assembly::{Lengths, assemble};
-use super::{Model, Rows};
+use super::{ExtractError, Model, Rows};
 
 /// There is no sparse part.
 const LENGTHS: Lengths = Lengths {
@@ -27,7 +27,7 @@ impl Own {
 }
 
 impl Model for Own {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         OWN
     }
 
@@ -43,10 +43,10 @@ impl Model for Own {
         false
     }
 
-    fn extract(&self, _: &Space, rows: Rows<'_>) -> Option<Vec<Feature>> {
+    fn extract(&self, _: &Space, rows: Rows<'_>) -> Result<Vec<Feature>, ExtractError> {
         match rows {
-            Rows::Vectors(rows) => Some(rows.iter().map(|row| Self::feature(row)).collect()),
-            Rows::Terms(_) => None,
+            Rows::Vectors(rows) => Ok(rows.iter().map(|row| Self::feature(row)).collect()),
+            Rows::Terms(_) => Err(ExtractError::NotOfTerms(OWN.to_owned())),
         }
     }
 }

@@ -23,7 +23,7 @@ use rayon::prelude::*;
 use super::assembly::{Lengths, assemble};
 use super::stems::{self, Stems};
 use super::words_1::term_id;
-use super::{Model, Rows};
+use super::{ExtractError, Model, Rows};
 use crate::word_pieces::{Segmenter, WordPieces};
 
 /// The model's name.
@@ -171,7 +171,7 @@ impl Form {
 }
 
 impl Model for Text2 {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         NAME
     }
 
@@ -204,10 +204,10 @@ impl Model for Text2 {
         Box::new(move |term| term_id(&stems.stem(term)))
     }
 
-    fn extract(&self, space: &Space, rows: Rows<'_>) -> Option<Vec<Feature>> {
+    fn extract(&self, space: &Space, rows: Rows<'_>) -> Result<Vec<Feature>, ExtractError> {
         match rows {
-            Rows::Terms(rows) => Some(self.features(space, rows)),
-            Rows::Vectors(_) => None,
+            Rows::Terms(rows) => Ok(self.features(space, rows)),
+            Rows::Vectors(_) => Err(ExtractError::NotOfVectors(NAME.to_owned())),
         }
     }
 }

@@ -20,7 +20,7 @@ use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::assembly::{Lengths, assemble};
-use super::{Model, Rows};
+use super::{ExtractError, Model, Rows};
 use crate::word_vectors::{Vectors, WordVectors, Zipf};
 
 /// The model's name.
@@ -99,7 +99,7 @@ impl Words1 {
 }
 
 impl Model for Words1 {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         NAME
     }
 
@@ -117,10 +117,10 @@ impl Model for Words1 {
         false
     }
 
-    fn extract(&self, space: &Space, rows: Rows<'_>) -> Option<Vec<Feature>> {
+    fn extract(&self, space: &Space, rows: Rows<'_>) -> Result<Vec<Feature>, ExtractError> {
         match rows {
-            Rows::Terms(rows) => Some(self.features(space, rows)),
-            Rows::Vectors(_) => None,
+            Rows::Terms(rows) => Ok(self.features(space, rows)),
+            Rows::Vectors(_) => Err(ExtractError::NotOfVectors(NAME.to_owned())),
         }
     }
 }

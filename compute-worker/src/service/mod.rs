@@ -41,7 +41,6 @@ use self::session::{Stop, stopped};
 use self::status::{Edge, WorkerStatus};
 use self::waiting::Waiting;
 use crate::models::Models;
-use crate::word_vectors::Vectors;
 use crate::{Worker, pool};
 
 /// It failed while running.
@@ -139,17 +138,19 @@ fn run(flags: &config::Flags) -> Result<(), ExitError> {
     done
 }
 
-/// The threads, kernel and word vectors of the configuration.
+/// The threads, kernel, word vectors and encoders of the configuration.
 fn worker(config: &Config) -> Result<Worker, ExitError> {
     let kernel = config.compute.kernel.chosen().map_err(ExitError::usage)?;
-    let vectors = Vectors::configured(&config.texts.vectors).map_err(ExitError::usage)?;
+    let models = Models::configured(&config.texts, kernel).map_err(ExitError::usage)?;
+    for kind in models.of_encoders() {
+        tracing::info!(%kind, "encoder");
+    }
     let threads = match config.compute.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
     let pool = pool(threads)
         .map_err(|error| ExitError::failed(format!("cannot start threads: {error}")))?;
-    let models = Models::new(Arc::new(vectors));
     Ok(Worker::new(models, kernel, Arc::new(pool)))
 }
 

@@ -36,7 +36,7 @@ impl fmt::Display for ModelState {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ModelBody {
     /// The way its features are made: `words-1` or `text-2` from texts; `vectors` are brought by the items; a `mix` weighs other
-    /// models.
+    /// models; a sentence encoder makes those of kind `onnx`.
     #[schema(example = "words-1")]
     pub kind: String,
     /// Of kind `vectors`: the name of the vectors; `own` is the one that items bring as `vector`.
@@ -47,6 +47,10 @@ pub struct ModelBody {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(example = json!({"text-2": 0.7, "clip": 0.3}))]
     pub of: BTreeMap<String, f64>,
+    /// Of kind `onnx`: the encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "minilm")]
+    pub encoder: Option<String>,
 }
 
 /// A model of a domain, and its state.
@@ -66,6 +70,14 @@ pub struct ModelAnswer {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = BTreeMap<String, f64>, example = json!({"text-2": 0.7, "clip": 0.3}))]
     pub of: BTreeMap<ModelName, f64>,
+    /// Of kind `onnx`: the encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "minilm")]
+    pub encoder: Option<String>,
+    /// Of kind `onnx`: identifies the encoder's files. Features are only made by encoders with exactly these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "0f3c9e6d2b418a75")]
+    pub fingerprint: Option<String>,
     /// Its state.
     pub state: ModelState,
     /// The share of the domain's items that have a list by it: 0 to 1.

@@ -450,7 +450,9 @@ impl DispatchTable {
 
 /// A message that explains why a job waits for other workers.
 fn unknown_model(model: &str) -> String {
-    format!("a worker does not know model {model:?}; run workers of this service's version")
+    format!(
+        "a worker does not know model {model:?}; run workers of this service's version and with the same encoders"
+    )
 }
 
 impl PendingJob {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kindred_shared::event::{MIX, MOST_MIXED, ModelChange, VECTORS, Weight};
+use kindred_shared::event::{MIX, MOST_MIXED, ModelChange, ONNX, VECTORS, Weight};
 use kindred_shared::{ModelName, VectorName};
 use serde::{Deserialize, Serialize};
 
@@ -124,8 +124,10 @@ impl Models {
         let name = match &vector {
             Some(_) => VECTORS,
             None if kind.is_mix() => MIX,
+            None if kind.encoder().is_some() => ONNX,
             None => kind.as_str(),
         };
+        let (encoder, fingerprint) = kind.encoder().unzip();
         // Mixes of one kind may name other models.
         let own = self.mixes.get(model).filter(|mix| mix.kind() == *kind);
         let mix = own.or_else(|| self.mix_of(kind));
@@ -135,6 +137,8 @@ impl Models {
             kind: name.to_owned(),
             vector,
             of: of.collect(),
+            encoder: encoder.map(str::to_owned),
+            fingerprint: fingerprint.map(str::to_owned),
         }
     }
 
@@ -400,7 +404,7 @@ impl Models {
     }
 }
 
-/// A kind as it is asked for and shown: `vectors` and `mix` say of what.
+/// A kind as it is asked for and shown: `vectors`, `mix` and `onnx` say of what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ShownKind {
     /// The kind.
@@ -411,6 +415,12 @@ pub struct ShownKind {
     /// Of kind `mix`: the models that it mixes, and their weights.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub of: BTreeMap<ModelName, Weight>,
+    /// Of kind `onnx`: the encoder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<String>,
+    /// Of kind `onnx`: identifies the encoder's files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
 }
 
 /// A model that follows the domain's events.

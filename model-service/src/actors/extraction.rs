@@ -137,7 +137,9 @@ async fn extract_by(
         settings,
         Arc::clone(&habits),
     );
-    let most = PieceSize::default().on_threads(services.pool.current_num_threads());
+    let most = PieceSize::default()
+        .of_kind(model)
+        .on_threads(services.pool.current_num_threads());
     let (mut extraction, first) = Extraction::begin(making, rows, spaces, lengths, most);
     let mut steps = VecDeque::from([first]);
     let mut jobs = FuturesUnordered::new();
@@ -219,8 +221,8 @@ async fn prepare(
     let one = move |asked: &ExtractionRequest| match kind.vector() {
         Some(name) => vector_of(&kind, &name, &asked.material),
         None => prepare_one(
+            (&kind, own),
             &preprocessor,
-            own,
             &asked.material,
             &habits,
             fallback.as_ref(),
@@ -253,8 +255,8 @@ fn vector_of(kind: &ModelName, name: &VectorName, material: &Material) -> Prepar
 }
 
 fn prepare_one(
+    (model, own): (&ModelName, bool),
     preprocessor: &Preprocessor,
-    own: bool,
     material: &Material,
     habits: &Habits,
     fallback: Option<&Fallback>,
@@ -270,7 +272,8 @@ fn prepare_one(
         language: fallback.and_then(|Fallback(language)| language.as_deref()),
         ..Usual::of(habits)
     };
-    let preprocessed = preprocessor.preprocess(
+    let preprocessed = preprocessor.preprocess_for(
+        model,
         row.title.as_deref(),
         content.text.as_deref(),
         row.language.as_deref(),

@@ -126,7 +126,8 @@ impl Texts {
             language: language.as_deref(),
             ..Usual::of(rules.habits)
         };
-        let preprocessed = self.preprocessors.of(rules.settings).preprocess(
+        let preprocessed = self.preprocessors.of(rules.settings).preprocess_for(
+            rules.model,
             text.title.as_deref(),
             text.text.as_deref(),
             text.language.as_deref(),
@@ -140,7 +141,10 @@ impl Texts {
         if preprocessed.terms.is_empty() {
             return Ok((compared_in, Feature::zero(), Words::new()));
         }
-        let words = words(rules.model, &preprocessed);
+        let words = match rules.model.encoder() {
+            Some(_) => Words::new(),
+            None => words(rules.model, &preprocessed),
+        };
         let row = TermCounts {
             // It belongs to no item, and no feature depends on it.
             id: ItemId::new("query").expect("a constant"),

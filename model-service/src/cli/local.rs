@@ -189,6 +189,9 @@ pub(crate) struct ExtractArgs {
     /// Only these languages [default: all that have documents]
     #[arg(long, value_name = "CODES", value_delimiter = ',')]
     pub(crate) of: Vec<String>,
+    /// Measure this encoder of the folder `encoders`, instead of text-2
+    #[arg(long, value_name = "NAME")]
+    pub(crate) encoder: Option<String>,
     #[command(flatten)]
     pub(crate) flags: ServiceFlags,
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use kindred_api::model::{ActivatedAnswer, ModelAnswer, ModelBody, ModelsAnswer};
 use kindred_api::path;
-use kindred_shared::event::{MIX, VECTORS};
+use kindred_shared::event::{MIX, ONNX, VECTORS};
 
 use super::client::{Client, Server, printable};
 use super::exit::{CommandError, Exit, Outcome};
@@ -33,7 +33,7 @@ pub(crate) struct PutArgs {
     domain: String,
     /// The model's name
     name: String,
-    /// The model's kind [default: vectors with --vector, mix with --of, otherwise its name]
+    /// The model's kind [default: vectors with --vector, mix with --of, onnx with --encoder, otherwise its name]
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
     /// Of kind vectors: the name of the vectors that items bring
@@ -42,6 +42,9 @@ pub(crate) struct PutArgs {
     /// Of kind mix: a model of the domain and its weight, such as text-2=0.7; once for each
     #[arg(long, value_name = "MODEL=WEIGHT", value_parser = part)]
     of: Vec<(String, f64)>,
+    /// Of kind onnx: the encoder
+    #[arg(long, value_name = "NAME")]
+    encoder: Option<String>,
     #[command(flatten)]
     server: Server,
     #[command(flatten)]
@@ -112,12 +115,14 @@ pub(crate) fn put(args: &PutArgs, config: &Config, json: bool, out: &mut dyn Wri
         (Some(kind), _) => kind,
         (None, Some(_)) => VECTORS,
         (None, None) if !of.is_empty() => MIX,
+        (None, None) if args.encoder.is_some() => ONNX,
         (None, None) => &args.name,
     };
     let body = ModelBody {
         kind: kind.to_owned(),
         vector: args.vector.clone(),
         of,
+        encoder: args.encoder.clone(),
     };
     let body =
         serde_json::to_vec(&body).map_err(|error| CommandError::failed(error.to_string()))?;
@@ -174,17 +179,20 @@ fn write_model(model: &ModelAnswer, out: &mut dyn Write) -> std::io::Result<()> 
         kind,
         vector,
         of,
+        encoder,
         state,
         done,
         reason,
+        ..
     } = model;
-    let kind = match vector {
-        Some(vector) => format!("{kind} {vector}"),
-        None if !of.is_empty() => {
+    let kind = match (vector, encoder) {
+        (Some(vector), _) => format!("{kind} {vector}"),
+        (None, Some(encoder)) => format!("{kind} {encoder}"),
+        (None, None) if !of.is_empty() => {
             let of = of.iter().map(|(name, weight)| format!("{name}={weight}"));
             format!("{kind} {}", of.collect::<Vec<_>>().join(" "))
         }
-        None => kind.clone(),
+        (None, None) => kind.clone(),
     };
     let reason = reason.as_deref().map(printable).unwrap_or_default();
     let line = format!(

@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use compute_worker::Worker;
 use compute_worker::models::Models;
 use compute_worker::word_vectors::Vectors;
-use kindred_runtime::config::LanguageVectors;
+use kindred_runtime::config::Texts;
 use kindred_shared::ModelInputs;
 use kindred_shared::job::{Job, Reply, Task};
 use kindred_similarity::Kernel;
 use rayon::ThreadPool;
 
-/// Does jobs in this process. Word vectors (40 MB for English) are read for the first text and kept
-/// until [`Self::rest`].
+/// Does jobs in this process. Word vectors (40 MB for English) and encoders are read for the first
+/// text and kept until [`Self::rest`].
 pub struct OwnWorker {
-    vectors: Vec<LanguageVectors>,
+    texts: Texts,
     /// The model inputs that the store was opened with.
     inputs: Vec<ModelInputs>,
     comparing: Worker,
@@ -22,24 +22,24 @@ pub struct OwnWorker {
 }
 
 impl OwnWorker {
-    /// A worker with these threads. It extracts with these word vectors in addition to those
-    /// compiled in, if models then have exactly these inputs.
+    /// A worker with these threads. It extracts with the configured word vectors, in addition to
+    /// those compiled in, and encoders, if models then have exactly these inputs.
     pub fn new(
         kernel: Kernel,
         pool: Arc<ThreadPool>,
-        vectors: Vec<LanguageVectors>,
+        texts: Texts,
         inputs: Vec<ModelInputs>,
     ) -> Self {
         let models = Models::new(Arc::new(Vectors::none()));
         Self {
             comparing: Worker::new(models, kernel, pool),
-            vectors,
+            texts,
             inputs,
             extracting: Mutex::default(),
         }
     }
 
-    /// Does a job. If its word vectors are missing, it answers that it does not know the model,
+    /// Does a job. If its word vectors or encoder are missing, it answers that it does not know the model,
     /// which does not blame the text.
     pub fn perform(&self, job: &Job) -> Reply {
         self.perform_on(self.pool(), job)
@@ -59,7 +59,7 @@ impl OwnWorker {
         }
     }
 
-    /// Frees the word vectors.
+    /// Frees the word vectors and encoders.
     pub fn rest(&self) {
         *self.slot() = None;
     }
@@ -79,10 +79,12 @@ impl OwnWorker {
         if let Some(worker) = &*slot {
             return Ok(worker.clone());
         }
-        let vectors = Vectors::configured(&self.vectors).map_err(|error| error.to_string())?;
-        let models = Models::new(Arc::new(vectors));
+        let models = Models::configured(&self.texts, self.kernel());
+        let models = models.map_err(|error| error.to_string())?;
         if models.inputs() != self.inputs {
-            return Err("word vectors have changed since the service started".to_owned());
+            return Err(
+                "word vectors or encoders have changed since the service started".to_owned(),
+            );
         }
         let worker = Worker::new(models, self.kernel(), Arc::clone(self.pool()));
         Ok(slot.insert(worker).clone())
@@ -104,6 +106,16 @@ mod tests {
 
     use super::*;
 
+    /// Neither vectors nor encoders.
+    fn texts() -> Texts {
+        Texts {
+            languages: vec!["en".to_owned()],
+            default_language: "en".to_owned(),
+            vectors: vec![],
+            encoders: None,
+        }
+    }
+
     fn text() -> Job {
         Job {
             domain: DomainName::new("news").unwrap(),
@@ -123,7 +135,7 @@ mod tests {
         let models = Models::new(Arc::new(Vectors::builtin()));
         let inputs = models.inputs();
         let theirs = Worker::new(models, Kernel::Auto, Arc::clone(&pool)).perform(&text());
-        let own = OwnWorker::new(Kernel::Auto, Arc::clone(&pool), vec![], inputs);
+        let own = OwnWorker::new(Kernel::Auto, Arc::clone(&pool), texts(), inputs);
         for _ in 0..2 {
             let (Reply::Extracted(ours), Reply::Extracted(theirs)) =
                 (own.perform(&text()), &theirs)
@@ -136,7 +148,7 @@ mod tests {
             assert!(own.slot().is_none());
         }
         let others = Models::new(Arc::new(Vectors::none())).inputs();
-        let own = OwnWorker::new(Kernel::Auto, pool, vec![], others);
+        let own = OwnWorker::new(Kernel::Auto, pool, texts(), others);
         assert!(matches!(own.perform(&text()), Reply::UnknownModel(model) if model == "words-1"));
     }
 }

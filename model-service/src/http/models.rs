@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, delete, get, post, put};
 use compute_worker::models::{compares_languages, names_of_texts};
 use kindred_api::model::{ActivatedAnswer, ModelAnswer, ModelBody, ModelState, ModelsAnswer};
 use kindred_api::problem::ProblemKind;
-use kindred_shared::event::{Event, MIX, MOST_MIXED, ModelChange, Modelled, VECTORS, Weight};
+use kindred_shared::event::{Event, MIX, MOST_MIXED, ModelChange, Modelled, ONNX, VECTORS, Weight};
 use kindred_shared::{DomainName, ModelName, VectorName};
 use serde_json::Value;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -116,7 +116,7 @@ async fn put_one(
     asker: Asker,
 ) -> Result<HttpResponse, Error> {
     let OfModel { domain, name } = path.0;
-    let wanted = wanted(&body.read_whole(MAX_BYTES).await?)?;
+    let wanted = wanted(&body.read_whole(MAX_BYTES).await?, &writes.encoders)?;
     let put = match wanted {
         Wanted::Kind(kind) => {
             let stored = reads.store.settings(&domain).await?;
@@ -263,13 +263,13 @@ enum Wanted {
     Mix(BTreeMap<ModelName, Weight>),
 }
 
-/// The model that a body asks for.
-fn wanted(body: &[u8]) -> Result<Wanted, Error> {
+/// The model that a body asks for; `encoders` are the kinds of the encoders that this instance has.
+fn wanted(body: &[u8], encoders: &[ModelName]) -> Result<Wanted, Error> {
     let mut object = object(body)?;
-    only(&object, &["kind", "vector", "of"])?;
+    only(&object, &["kind", "vector", "of", "encoder"])?;
     let of_texts = names_of_texts();
     let names = of_texts.iter().map(ModelName::as_str);
-    let names: Vec<&str> = names.chain([VECTORS, MIX]).collect();
+    let names: Vec<&str> = names.chain([VECTORS, MIX, ONNX]).collect();
     let Some(Value::String(kind)) = object.remove("kind") else {
         let detail = format!("kind is one of {}.", names.join(", "));
         return Err(invalid("kind", detail));
@@ -283,8 +283,12 @@ fn wanted(body: &[u8]) -> Result<Wanted, Error> {
         return Err(invalid("kind", detail));
     }
     let mut given = |name: &str| object.remove(name).filter(|value| !value.is_null());
-    let (vector, of) = (given("vector"), given("of"));
-    for (name, value, only_of) in [("vector", &vector, VECTORS), ("of", &of, MIX)] {
+    let (vector, of, encoder) = (given("vector"), given("of"), given("encoder"));
+    for (name, value, only_of) in [
+        ("vector", &vector, VECTORS),
+        ("of", &of, MIX),
+        ("encoder", &encoder, ONNX),
+    ] {
         if value.is_some() && kind != only_of {
             let detail = format!("Only models of kind {only_of} have {name}; leave it out.");
             return Err(invalid(name, detail));
@@ -293,6 +297,7 @@ fn wanted(body: &[u8]) -> Result<Wanted, Error> {
     match kind.as_str() {
         VECTORS => vector_kind(vector.as_ref()).map(Wanted::Kind),
         MIX => weights(of.as_ref()).map(Wanted::Mix),
+        ONNX => of_encoder(encoder.as_ref(), encoders).map(Wanted::Kind),
         _ => {
             let found = of_texts.iter().find(|known| known.as_str() == kind);
             let gone = || invalid("kind", format!("kind is one of {}.", names.join(", ")));
@@ -365,6 +370,28 @@ fn fit_to_mix(
     ))
 }
 
+/// The kind whose features the encoder of this name makes.
+fn of_encoder(encoder: Option<&Value>, encoders: &[ModelName]) -> Result<ModelName, Error> {
+    let names: Vec<&str> = encoders
+        .iter()
+        .filter_map(|kind| Some(kind.encoder()?.0))
+        .collect();
+    let known = match names.is_empty() {
+        true => "this instance has none; configure the key encoders".to_owned(),
+        false => format!("this instance has {}", names.join(", ")),
+    };
+    let Some(name) = encoder.and_then(Value::as_str) else {
+        let detail = format!("encoder names a sentence encoder: {known}.");
+        return Err(invalid("encoder", detail));
+    };
+    let is_it = |kind: &&ModelName| kind.encoder().is_some_and(|(own, _)| own == name);
+    let found = encoders.iter().find(is_it);
+    found.cloned().ok_or_else(|| {
+        let shown: String = name.chars().take(100).collect();
+        invalid("encoder", format!("Unknown encoder {shown:?}: {known}."))
+    })
+}
+
 /// The stored models of a domain, and the kind of the served one.
 pub(super) async fn stored(
     reads: &Reads,
@@ -393,13 +420,21 @@ async fn described_one(
 async fn described(reads: &Reads, domain: &DomainName) -> Result<Vec<ModelAnswer>, Error> {
     let (models, kind) = stored(reads, domain).await?;
     let answer = |name: &ModelName, kind: &ModelName, state, done, reason| {
-        let ShownKind { kind, vector, of } = models.shown_kind(name, kind);
+        let ShownKind {
+            kind,
+            vector,
+            of,
+            encoder,
+            fingerprint,
+        } = models.shown_kind(name, kind);
         let weight = |(name, weight): (ModelName, Weight)| (name, weight.get());
         ModelAnswer {
             name: name.clone(),
             kind,
             vector,
             of: of.into_iter().map(weight).collect(),
+            encoder,
+            fingerprint,
             state,
             done,
             reason,
@@ -446,6 +481,9 @@ mod tests {
 
     #[test]
     fn a_kind_is_known_or_the_nearest_is_named() {
+        let minilm = ModelName::of_encoder("minilm", 7).unwrap();
+        let encoders = [minilm.clone()];
+        let wanted = |body: &[u8]| wanted(body, &encoders);
         let kind = |body: &str| match wanted(body.as_bytes()).unwrap() {
             Wanted::Kind(kind) => kind,
             Wanted::Mix(of) => panic!("{of:?}"),
@@ -462,7 +500,24 @@ mod tests {
         let expected = [("text-2", 0.7), ("clip", 3.0)]
             .map(|(name, weight)| (ModelName::new(name).unwrap(), Weight::new(weight).unwrap()));
         assert_eq!(mix, Wanted::Mix(expected.into()));
+        assert_eq!(kind(r#"{"kind":"onnx","encoder":"minilm"}"#), minilm);
+        let shown = Models::default().shown_kind(&minilm, &minilm);
+        assert_eq!(
+            (shown.kind.as_str(), shown.encoder.as_deref()),
+            ("onnx", Some("minilm"))
+        );
+        assert_eq!(shown.fingerprint.as_deref(), Some("0000000000000007"));
+        let none = of_encoder(Some(&Value::from("minilm")), &[]).unwrap_err();
+        assert!(none.to_string().contains("has none"), "{none}");
         for (bad, words) in [
+            (r#"{"kind":"onnx"}"#, "this instance has minilm"),
+            (r#"{"kind":"onnx","encoder":7}"#, "this instance has minilm"),
+            (r#"{"kind":"onnx","encoder":"bert"}"#, "Unknown encoder"),
+            (
+                r#"{"kind":"text-2","encoder":"minilm"}"#,
+                "Only models of kind onnx",
+            ),
+            (r#"{"kind":"onnx-minilm-0000000000000007"}"#, "Unknown kind"),
             (r#"{"kind":"vector"}"#, "nearest is vectors"),
             (r#"{"kind":"vectors-clip"}"#, "nearest is vectors"),
             (r#"{"kind":"vectors"}"#, "name of a vector"),

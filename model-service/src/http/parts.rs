@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
-use kindred_shared::DomainName;
 use kindred_shared::event::{Event, Limits, Refusal};
+use kindred_shared::{DomainName, ModelName};
 
 use super::error::Error;
 use super::guard::Guard;
@@ -195,6 +195,8 @@ pub(crate) struct Writes {
     pub(crate) limits: Limits,
     /// Quotas of domains.
     pub(super) quotas: Quotas,
+    /// The kinds of models whose features this program's encoders make.
+    pub(crate) encoders: Vec<ModelName>,
     metrics: Arc<Metrics>,
 }
 
@@ -260,14 +262,20 @@ impl<T: OfParts> FromRequest for Part<T> {
 }
 
 impl Writes {
-    /// Publishes over `publish` events within these limits.
+    /// Publishes over `publish` events within these limits, without any encoders.
     pub(crate) fn new(publish: Arc<dyn Publish>, limits: Limits, metrics: Arc<Metrics>) -> Self {
         Self {
             publish,
             limits,
             quotas: Quotas::default(),
+            encoders: Vec::new(),
             metrics,
         }
+    }
+
+    /// The same with encoders, which make the features of these kinds of models.
+    pub(crate) fn with_encoders(self, encoders: Vec<ModelName>) -> Self {
+        Self { encoders, ..self }
     }
 
     /// Hands an event over, waiting for room at most until the deadline.

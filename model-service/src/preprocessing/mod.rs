@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use compute_worker::models::term_ids;
+use compute_worker::models::{passage, term_ids};
 use kindred_domain::habits::{Habits, Survey};
 use kindred_domain::markup::plain_text;
 use kindred_domain::settings::DomainSettings;
@@ -152,6 +152,19 @@ impl std::fmt::Debug for Preprocessed {
     }
 }
 
+/// Title and text of an item as they are read.
+struct Read {
+    title: String,
+    text: String,
+    language: String,
+    /// Whether the language was given or detected with certainty.
+    is_sure: bool,
+}
+
+fn has_word(text: &str) -> bool {
+    text.chars().any(char::is_alphanumeric)
+}
+
 impl Preprocessor {
     /// A preprocessor that detects `languages` and falls back to `default_language`, which need not
     /// be one of them. Without languages nothing is detected.
@@ -182,10 +195,60 @@ impl Preprocessor {
         given_language: Option<&str>,
         usual: Usual<'_>,
     ) -> Preprocessed {
+        let read = self.read(title, text, given_language, usual);
+        let count = |stop_words| {
+            let mut counts = Counts::new(&read.language, stop_words);
+            counts.add(&read.title, TITLE_WEIGHT);
+            counts.add(&read.text, TEXT_WEIGHT);
+            counts.finish()
+        };
+        let mut terms = count(self.stop_words.of(&read.language));
+        if terms.is_empty() {
+            terms = count(None);
+        }
+        Preprocessed {
+            language: read.language,
+            is_sure: read.is_sure,
+            terms,
+        }
+    }
+
+    /// The same for models of this kind: a sentence encoder reads the text itself, which is then
+    /// the only term.
+    pub fn preprocess_for(
+        &self,
+        kind: &ModelName,
+        title: Option<&str>,
+        text: Option<&str>,
+        given_language: Option<&str>,
+        usual: Usual<'_>,
+    ) -> Preprocessed {
+        if kind.encoder().is_none() {
+            return self.preprocess(title, text, given_language, usual);
+        }
+        let read = self.read(title, text, given_language, usual);
+        let passage = passage(&read.title, &read.text);
+        Preprocessed {
+            language: read.language,
+            is_sure: read.is_sure,
+            terms: match has_word(&passage) {
+                true => vec![(passage, 1)],
+                false => Vec::new(),
+            },
+        }
+    }
+
+    /// Title and text without markup and common passages, and their language.
+    fn read(
+        &self,
+        title: Option<&str>,
+        text: Option<&str>,
+        given_language: Option<&str>,
+        usual: Usual<'_>,
+    ) -> Read {
         let whole_title = plain_text(title.unwrap_or_default());
         let whole_text = plain_text(text.unwrap_or_default());
         let (mut title, mut text) = (usual.without(&whole_title), usual.without(&whole_text));
-        let has_word = |text: &str| text.chars().any(char::is_alphanumeric);
         if !has_word(&title) && !has_word(&text) {
             (title, text) = (Cow::Borrowed(&*whole_title), Cow::Borrowed(&*whole_text));
         }
@@ -197,20 +260,11 @@ impl Preprocessor {
             let habitual = usual.language.filter(|_| !self.default_is_set);
             habitual.unwrap_or(self.default_language).to_owned()
         });
-        let count = |stop_words| {
-            let mut counts = Counts::new(&language, stop_words);
-            counts.add(&title, TITLE_WEIGHT);
-            counts.add(&text, TEXT_WEIGHT);
-            counts.finish()
-        };
-        let mut terms = count(self.stop_words.of(&language));
-        if terms.is_empty() {
-            terms = count(None);
-        }
-        Preprocessed {
+        Read {
+            title: title.into_owned(),
+            text: text.into_owned(),
             language,
             is_sure,
-            terms,
         }
     }
 

@@ -15,7 +15,7 @@ mod removal;
 
 pub use configure::{CONFIGURED, Configure, NOBODY};
 pub use member::{Member, Members, whole_characters, without_mark};
-pub use modelled::{MIX, MODELLED, MOST_MIXED, ModelChange, Modelled, VECTORS, Weight};
+pub use modelled::{MIX, MODELLED, MOST_MIXED, ModelChange, Modelled, ONNX, VECTORS, Weight};
 pub use parse::{parse, parse_for, parse_item, parse_patch};
 pub use patch::{Change, Changes, PATCHABLE, PATCHED, Patch};
 pub use recorded::{RECORDED, Recorded};

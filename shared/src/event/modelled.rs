@@ -17,6 +17,8 @@ pub const MODELLED: &str = "domain.modelled";
 pub const VECTORS: &str = "vectors";
 /// The kind of a model that mixes others, as it is asked for.
 pub const MIX: &str = "mix";
+/// The kind of a model whose features a sentence encoder makes, as it is asked for.
+pub const ONNX: &str = "onnx";
 /// Most models that a mix mixes.
 pub const MOST_MIXED: usize = 8;
 

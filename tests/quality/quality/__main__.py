@@ -19,12 +19,31 @@ def options():
     parser.add_argument("--lists", required=True, help="folder of Debian's lists, with translations")
     parser.add_argument("--gensim", required=True, help="the wheel of gensim 4.3.3, for its test data")
     parser.add_argument("--model", action="append", help="a model, more than once for several [text-2, words-1]")
+    parser.add_argument("--encoders", help="folder of encoders; --model may name one of them")
+    parser.add_argument("--english", action="store_true", help="only sets in English")
     parser.add_argument("--tuned", action="store_true", help="also the sections that weights were chosen on")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     if not args.program and not (args.terms and args.features):
         parser.error("say --program, or --terms and --features")
     return args
+
+
+def of_demo(kindred, model):
+    """By domain, and of all: whether an expected item is in the first five answers, and how many of those expected are."""
+    found, hits, shares = {}, [], []
+    for name, items, expected in sets.demo():
+        domain = f"{name}-{model}"
+        kindred.load(domain, items, model=model)
+        lists = kindred.lists(domain, list(expected))
+        first = {item: {other for other, _ in answers[:5]} for item, answers in lists.items()}
+        own = [len(first[item] & set(wanted)) / len(wanted) for item, wanted in expected.items()]
+        found[f"demo, {name}: hit@5"] = float(np.mean([share > 0 for share in own]))
+        hits += [share > 0 for share in own]
+        shares += own
+    found["demo: hit@5"] = float(np.mean(hits))
+    found["demo: recall@5"] = float(np.mean(shares))
+    return found
 
 
 def of_news(kindred, model, gensim):
@@ -39,9 +58,9 @@ def of_news(kindred, model, gensim):
     return {"news: Pearson": measures.pearson(ours, [ratings[a, b] for a, b in pairs])}
 
 
-def of_tags(kindred, model, chosen):
+def of_tags(kindred, model, chosen, languages=("de", "fr")):
     """By section, then their mean; and of the translations, with the overlap with the English lists."""
-    found, by_language = {}, {None: {}, "de": {}, "fr": {}}
+    found, by_language = {}, {language: {} for language in (None, *languages)}
     for name, section in chosen.items():
         for language, results in by_language.items():
             there = [p for p in section if language is None or language in p.translations]
@@ -94,16 +113,21 @@ def main():
     chosen = sets.sections(args.lists, sets.HELD_OUT)
     tuned = sets.sections(args.lists, sets.TUNED_ON) if args.tuned else {}
     results = {}
-    door = Program(args.terms, args.features) if args.features else Kindred(args.program)
+    languages = () if args.english else ("de", "fr")
+    door = Program(args.terms, args.features) if args.features else Kindred(args.program, encoders=args.encoders)
     with door as kindred:
         for model in args.model or ["text-2", "words-1"]:
             found = of_news(kindred, model, args.gensim)
-            found.update(of_tags(kindred, model, chosen))
+            if not args.features:
+                found.update(of_demo(kindred, model))
+            found.update(of_tags(kindred, model, chosen, languages))
             if tuned:
-                found.update({f"tuned on, {k}": v for k, v in of_tags(kindred, model, tuned).items()})
+                found.update({f"tuned on, {k}": v for k, v in of_tags(kindred, model, tuned, languages).items()})
             if model != "words-1":
-                for language in ("de", "fr"):
+                for language in languages:
                     found.update(of_translations(kindred, model, chosen, language))
+            if not args.features:
+                found["texts a second, until lists are stored"] = kindred.pace()
             results[model] = found
             print(f"{model}: done", file=sys.stderr, flush=True)
     if args.json:

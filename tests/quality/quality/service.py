@@ -21,9 +21,14 @@ class Kindred:
 
     says_language = False
 
-    def __init__(self, program, *flags):
+    def __init__(self, program, *flags, encoders=None):
         self.program = Path(program).resolve()
         self.flags = flags
+        self.encoders = {}
+        if encoders:
+            self.encoders = {one.name for one in Path(encoders).iterdir() if one.is_dir()}
+            self.flags += ("--encoders", str(Path(encoders).resolve()))
+        self.beside, self.texts, self.seconds = {}, 0, 0.0
 
     def __enter__(self):
         self.place = tempfile.TemporaryDirectory(prefix="kindred-quality-")
@@ -66,8 +71,13 @@ class Kindred:
         except urllib.error.URLError:
             return None
 
-    def load(self, domain, items, **settings):
-        """Puts items, dictionaries with an `id`, into a domain with these settings, and waits until it is quiet."""
+    def load(self, domain, items, model, **settings):
+        """Puts items, dictionaries with an `id`, into a domain with these settings, and waits until it is quiet.
+
+        A model may be an encoder's: then it is built beside the served one, which is there first.
+        """
+        if model not in self.encoders:
+            settings = {"model": model, **settings}
         if self._ask("PUT", f"/v1/domains/{domain}", settings) is None:
             raise RuntimeError(f"settings of {domain} were not taken")
         file = Path(self.place.name) / f"{domain}.ndjson"
@@ -75,6 +85,7 @@ class Kindred:
             for item in items:
                 event = {"type": "item.created", "domain": domain, **item}
                 out.write(json.dumps(event, ensure_ascii=False) + "\n")
+        begun = time.monotonic()
         done = subprocess.run([self.program, "import", file, "--url", self.url], cwd=self.place.name,
                               stdout=self.log, stderr=subprocess.PIPE)
         if done.returncode != 0:
@@ -85,9 +96,27 @@ class Kindred:
             return answer is not None and answer["quiet"] and answer["live"] == len(items)
 
         self._wait(QUIET_WITHIN_S, is_quiet, f"quiet with {domain}")
+        if model in self.encoders:
+            begun = time.monotonic()
+            path = f"/v1/domains/{domain}/models/{model}"
+            if self._ask("PUT", path, {"kind": "onnx", "encoder": model}) is None:
+                raise RuntimeError(f"model {model} of {domain} was not taken")
+            self._wait(QUIET_WITHIN_S, lambda: (self._ask("GET", path) or {}).get("state") == "ready", f"done with {domain}")
+            self.beside[domain] = model
+        self.texts += len(items)
+        self.seconds += time.monotonic() - begun
+
+    def pace(self):
+        """Texts per second of all that was loaded since the last call."""
+        pace = self.texts / self.seconds
+        self.texts, self.seconds = 0, 0.0
+        return pace
 
     def lists(self, domain, ids, limit=LIST, conditions=""):
         """The list of each item: ids and scores, best first. `conditions` are more parameters of the query, each after an `&`."""
+        if domain in self.beside:
+            conditions += f"&model={self.beside[domain]}"
+
         def one(item):
             path = f"/v1/domains/{domain}/items/{urllib.parse.quote(item, safe=str())}/similar"
             answer = self._ask("GET", f"{path}?limit={limit}{conditions}")

@@ -1,5 +1,6 @@
 """The measured sets: news with human ratings, Debian's sections with tags, and their translations."""
 
+import json
 import sys
 import zipfile
 from pathlib import Path
@@ -28,6 +29,15 @@ def news(gensim):
     if len(texts) != 50 or ratings.shape != (50, 50):
         raise RuntimeError(f"{gensim} holds {len(texts)} texts and ratings {ratings.shape}, not 50 and 50 × 50")
     return texts, ratings
+
+
+def demo():
+    """The demo's three domains: items, and for some of them the ids that their lists should begin with."""
+    for file in sorted((ROOT / "model-service" / "demo").glob("*.expected.json")):
+        name = file.name.removesuffix(".expected.json")
+        events = [json.loads(line) for line in (file.parent / f"{name}.ndjson").read_text().splitlines()]
+        items = [{k: v for k, v in event.items() if k in ("id", "title", "text", "language")} for event in events]
+        yield name, items, {one["id"]: one["expected"] for one in json.loads(file.read_text())}
 
 
 def sections(lists, names, languages=("de", "fr")):

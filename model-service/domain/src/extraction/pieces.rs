@@ -1,7 +1,7 @@
 //! Which items go to a worker together.
 
-use kindred_shared::effort;
 use kindred_shared::job::TermCounts;
+use kindred_shared::{ModelName, effort};
 
 /// The most that one extract job may contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,24 @@ impl PieceSize {
     pub fn on_threads(self, threads: usize) -> Self {
         let text_bytes = PIECE_TEXT_BYTES.saturating_mul(threads.max(1));
         Self { text_bytes, ..self }
+    }
+}
+
+/// Texts that a sentence encoder gets in one job: some threads are busy with them, and other domains' jobs wait for no
+/// more than some tenths of a second.
+const ENCODED_ITEMS: usize = 4;
+
+impl PieceSize {
+    /// For models of this kind.
+    #[must_use]
+    pub fn of_kind(self, kind: &ModelName) -> Self {
+        match kind.encoder() {
+            Some(_) => Self {
+                items: ENCODED_ITEMS,
+                ..self
+            },
+            None => self,
+        }
     }
 }
 

@@ -2,15 +2,13 @@
 
 use std::collections::HashSet;
 use std::io::Write;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use compute_worker::models::{Models, default_model};
 use compute_worker::pool;
-use compute_worker::word_vectors::Vectors;
 use kindred_domain::extraction::PieceSize;
 use kindred_shared::job::{ExtractTask, TermCounts};
-use kindred_shared::{ItemId, Space};
+use kindred_shared::{ItemId, ModelName, Space};
 use serde::Serialize;
 
 use super::super::exit::{CommandError, Outcome};
@@ -56,7 +54,11 @@ pub(in super::super) fn run(
     let failed = |error: &dyn std::fmt::Display| CommandError::failed(error.to_string());
     let preprocessor = Preprocessor::new(&config.texts.languages, &config.texts.default_language)
         .map_err(|error| CommandError::usage(error.to_string()))?;
-    let models = Models::new(Arc::new(Vectors::builtin()));
+    let kernel = config.compute.kernel.chosen();
+    let kernel = kernel.map_err(|error| CommandError::usage(error.to_string()))?;
+    let models = Models::configured(&config.texts, kernel);
+    let models = models.map_err(|error| CommandError::usage(error.to_string()))?;
+    let model = model(args.encoder.as_deref(), &models)?;
     // One thread: the figure is per core.
     let pool = pool(1).map_err(|error| failed(&error))?;
     let wanted =
@@ -74,13 +76,14 @@ pub(in super::super) fn run(
     }
     let mut of_languages = Vec::new();
     for language in languages().filter(wanted) {
-        let measured = pool.install(|| measure(args, language, &preprocessor, &models))?;
+        let measured =
+            pool.install(|| measure(args, language, &preprocessor, (&models, &model)))?;
         of_languages.push(measured);
     }
     let report = Report {
         machine: Machine::here(),
         version: env!("CARGO_PKG_VERSION"),
-        model: default_model().to_string(),
+        model: model.to_string(),
         words: WORDS,
         documents: args.items,
         rounds: args.rounds,
@@ -89,11 +92,25 @@ pub(in super::super) fn run(
     tell(&report, print, json, out)
 }
 
+/// The kind of the encoder of this name, or the default one.
+fn model(encoder: Option<&str>, models: &Models) -> Result<ModelName, CommandError> {
+    let Some(wanted) = encoder else {
+        return Ok(default_model());
+    };
+    let mut kinds = models.of_encoders().into_iter();
+    let found = kinds.find(|kind| kind.encoder().is_some_and(|(name, _)| name == wanted));
+    found.ok_or_else(|| {
+        CommandError::usage(format!(
+            "--encoder {wanted}: the folder of the key encoders does not have it"
+        ))
+    })
+}
+
 fn measure(
     args: &ExtractArgs,
     language: &'static str,
     preprocessor: &Preprocessor,
-    models: &Models,
+    (models, model): (&Models, &ModelName),
 ) -> Result<OfLanguage, CommandError> {
     let failed = |error: &dyn std::fmt::Display| CommandError::failed(error.to_string());
     let articles = Articles::of(language)
@@ -107,11 +124,17 @@ fn measure(
     for _ in 0..args.rounds {
         (terms, detected) = (0, 0);
         let (mut reading, mut took) = (Duration::ZERO, Duration::ZERO);
-        for documents in documents.chunks(PieceSize::default().items) {
+        for documents in documents.chunks(PieceSize::default().of_kind(model).items) {
             let began = Instant::now();
             let mut rows = Vec::with_capacity(documents.len());
             for (title, text) in documents {
-                let read = preprocessor.preprocess(Some(title), Some(text), None, Usual::default());
+                let read = preprocessor.preprocess_for(
+                    model,
+                    Some(title),
+                    Some(text),
+                    None,
+                    Usual::default(),
+                );
                 detected += usize::from(read.is_sure && read.language == language);
                 terms += read.terms.len();
                 rows.push(TermCounts {
@@ -121,7 +144,7 @@ fn measure(
             }
             reading += began.elapsed();
             let task = ExtractTask {
-                space: Space::of_texts(&default_model(), language),
+                space: Space::of_texts(model, language),
                 rows,
             };
             let features = models.extract(&task).map_err(|error| failed(&error))?;

@@ -365,7 +365,7 @@ fn secrets_are_nowhere_to_be_seen() {
 fn every_key_has_a_role_and_listen_does_not_apply_to_the_worker() {
     for key in keys() {
         assert!(!key.roles.is_empty(), "{}", key.name);
-        let both = ["threads", "kernel", "vectors"].contains(&key.name);
+        let both = ["threads", "kernel", "vectors", "encoders"].contains(&key.name);
         let working = key.roles.contains(&Role::ComputeWorker);
         assert!(!both || working, "{}", key.name);
     }

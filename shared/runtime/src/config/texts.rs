@@ -1,5 +1,7 @@
 //! Configuration of texts.
 
+use std::path::PathBuf;
+
 use super::section::Role::{ComputeWorker, ModelService, Standalone, Temporary};
 use super::section::{DECIDING, Role, Validate, section};
 use super::values::{self, LanguageVectors};
@@ -36,6 +38,15 @@ section! {
         expects: "language=path pairs separated by commas, each language once, such as de=de.fifu",
         read: values::vectors,
         show: |list| values::show_vectors(list),
+    }
+
+    /// A folder of sentence encoders: each is a folder in it, with model.onnx and tokenizer.json; the same for all
+    /// programs of a cluster.
+    encoders: Option<PathBuf> = "" {
+        roles: EXTRACTING,
+        expects: "a path",
+        read: values::optional_path,
+        show: values::show_path,
     }
 }
 

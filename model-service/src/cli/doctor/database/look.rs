@@ -88,7 +88,10 @@ async fn look_inside(session: &Session, config: &Config, part: Part) -> Inside {
     inside.partitions = partitions.map_err(|error| error.to_string());
     if let Ok(models) = inputs(session, &keyspace).await {
         let known = names();
-        let unknown = models.into_keys().filter(|model| !known.contains(model));
+        // Those of encoders depend on what each program is configured with.
+        let unknown = models
+            .into_keys()
+            .filter(|model| !known.contains(model) && model.encoder().is_none());
         inside.unknown_models = unknown.collect();
     }
     let domains = keyspace.fill("SELECT domain, live FROM {ks}.domains");
