@@ -20,6 +20,7 @@ use super::loading::failure;
 use super::services::Services;
 use super::supervisor::{DurationSupervisor, Perform};
 use crate::preprocessing::{Preprocessor, Usual};
+use crate::store::materials::materials;
 use kindred_domain::dispatch::Undone;
 use kindred_domain::effect::{Made, ToExtract};
 use kindred_domain::extraction::{
@@ -191,18 +192,8 @@ async fn read(
 ) -> Result<Vec<Material>, Failure> {
     let mut found = Vec::with_capacity(missing.len());
     for ids in missing.chunks(READ_PAGE) {
-        let items = services.store.items(domain, ids).await;
-        let contents = services.store.contents(domain, ids).await;
-        let (items, contents) = (
-            items.map_err(|e| failure(&e))?,
-            contents.map_err(|e| failure(&e))?,
-        );
-        for (row, content) in items.into_iter().zip(contents) {
-            if let Some(row) = row {
-                let content = content.unwrap_or_default();
-                found.push(Material { row, content });
-            }
-        }
+        let page = materials(&*services.store, domain, ids).await;
+        found.append(&mut page.map_err(|e| failure(&e))?);
     }
     Ok(found)
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use kindred_api::problem::ProblemKind;
-use kindred_domain::material::{Material, upsert_of};
+use kindred_domain::material::upsert_of;
 use kindred_domain::store::{ItemRow, Liveness, Store, StoreError};
 use kindred_shared::event::Event;
 use kindred_shared::{DomainName, ItemId};
@@ -19,6 +19,7 @@ use super::openapi;
 use super::parts::{Part, Reads};
 use super::path::{InDomain, InPath};
 use super::query::{Given, InQuery, Parameters};
+use crate::store::materials::of_rows;
 
 /// Most items read at a time, with their texts.
 const ITEMS: usize = 200;
@@ -168,12 +169,11 @@ impl Export {
         let mut rows: Vec<ItemRow> = page.rows.into_iter().filter(is_wanted).collect();
         rows.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
         self.left -= rows.len() as u64;
-        let ids: Vec<ItemId> = rows.iter().map(|row| row.id.clone()).collect();
-        let contents = self.store.contents(&self.domain, &ids).await?;
+        let materials = of_rows(&*self.store, &self.domain, rows).await?;
         let mut lines = Vec::new();
-        for (row, content) in rows.into_iter().zip(contents) {
-            let content = content.unwrap_or_default();
-            let upsert = upsert_of(&self.domain, Material { row, content });
+        // They may have been withdrawn between the reads.
+        for material in materials.into_iter().filter(|read| is_wanted(&read.row)) {
+            let upsert = upsert_of(&self.domain, material);
             lines.extend_from_slice(Event::Upsert(Box::new(upsert)).to_json().as_bytes());
             lines.push(b'\n');
         }

@@ -4,6 +4,7 @@
 pub mod cassandra;
 mod damage;
 pub mod embedded;
+pub(crate) mod materials;
 mod sound;
 
 use kindred_shared::{ModelInputs, ModelName};
