@@ -162,8 +162,9 @@ impl Domain {
             .then(|| self.catalogue.feature_row(slot, version))
             .flatten()
             .filter(|row| !row.feature.is_zero());
-        // Different content under the same version: the stored feature would be taken for its own.
-        let contradicts = !same_content && item.version == Some(version);
+        // Different content under the same version: the stored feature would be taken for its own. Unless only this
+        // machine does not know: then the stored one may be another machine's, and right.
+        let contradicts = has_content && !same_content && item.version == Some(version);
         if contradicts {
             self.doubt_stored_lists();
         }

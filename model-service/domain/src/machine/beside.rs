@@ -39,6 +39,14 @@ pub(super) struct Behind {
     is_whole: bool,
 }
 
+impl Behind {
+    /// Whether it was passed on meanwhile that the item is live.
+    pub(super) fn is_back(&self, id: &ItemId) -> bool {
+        let passed = self.passed.get(id);
+        passed.is_some_and(|row| row.liveness == Liveness::Live)
+    }
+}
+
 impl Domain {
     /// Starts the machine of a model beside the served one, of this name and kind. It begins by reading the store.
     pub fn start_beside(

@@ -25,6 +25,7 @@ mod weighing;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -436,13 +437,16 @@ impl Domain {
 
     /// Requests a commit, which also marks the domain dirty unless the store already says so.
     fn commit(&mut self, step: CommitStep, fence: bool, mut rows: Vec<Write>) -> Ticket {
-        let kind = self.model();
-        if kind.is_of_domain() && self.outbox.model_beside().is_none() {
-            // The store only knows kinds that have one set of features, so this one is named.
+        if self.outbox.model_beside().is_none() {
+            // The store only knows kinds that have one set of features, so the others are named.
+            let kinds = self.models().kinds().chain([self.model()]);
+            let kinds: BTreeSet<&ModelName> = kinds.filter(|kind| kind.is_of_domain()).collect();
             let gone = rows.iter().filter_map(|row| match row {
-                Write::DeleteFeatures(id) => Some(Write::DeleteFeature(kind.clone(), id.clone())),
+                Write::DeleteFeatures(id) => Some(id),
                 _ => None,
             });
+            let gone = gone.flat_map(|id| kinds.iter().map(|kind| ((*kind).clone(), id.clone())));
+            let gone = gone.map(|(kind, id)| Write::DeleteFeature(kind, id));
             let gone: Vec<Write> = gone.collect();
             rows.extend(gone);
         }

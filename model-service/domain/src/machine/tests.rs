@@ -23,7 +23,7 @@ use super::*;
 use crate::effect::{Comparing, Made, Observation, ToExtract};
 use crate::habits::{SampleSize, Survey};
 use crate::loaded::{Loaded, Opened};
-use crate::material::rows_of;
+use crate::material::{rows_of, tombstone};
 use crate::store::{FeatureRow, ItemRow, Liveness};
 use crate::view_change::ViewChange;
 use crate::window::WindowSize;
@@ -295,6 +295,38 @@ fn events_are_accepted_before_the_domain_is_loaded() {
     );
     assert_eq!(machine.status().live, 2);
     assert_eq!(machine.status().state, LoadedState::Loading);
+}
+
+#[test]
+fn new_features_of_an_item_that_came_back_while_its_domain_loaded_are_not_deleted() {
+    let (_, mut machine, load) = opened_only(registered(0));
+    let (tag, back) = (
+        DeliveryTag(1),
+        event(r#"{"type":"item.created","domain":"news","id":"a","version":2,"text":"t"}"#),
+    );
+    let effects = machine.handle(at(5), Input::Event { tag, event: back });
+    let [Effect::ReadItems { ticket, ids }] = &*effects else {
+        panic!("only the item's row is asked for: {effects:?}");
+    };
+    let gone = tombstone(ids[0].clone(), 1, Liveness::Deleted, at(0).date());
+    let (ticket, result) = (*ticket, Ok(vec![Some(gone.clone())]));
+    let effects = machine.handle(at(6), Input::ItemsRead { ticket, result });
+    let ticket = commits(&effects)[0].0;
+    answer(&mut machine, at(7), ticket);
+
+    let mut loaded = Box::<Loaded>::default();
+    loaded.add_item(&gone);
+    loaded.add_feature(FeatureRow {
+        id: gone.id,
+        version: 1,
+        space: Space::stored("words-1/en"),
+        habits: 0,
+        feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
+    });
+    let (ticket, result) = (load, Ok(loaded));
+    let effects = machine.handle(at(8), Input::Loaded { ticket, result });
+    let mut writes = commits(&effects).into_iter().flat_map(|(_, writes)| writes);
+    assert!(!writes.any(|write| matches!(write, Write::DeleteFeatures(_))));
 }
 
 #[test]
