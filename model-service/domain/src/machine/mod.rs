@@ -487,6 +487,7 @@ impl Domain {
         self.read_whole();
         self.send_round();
         self.start_removing(now);
+        self.acknowledge_removal(now);
         self.sweep(now);
         self.start_activating(now);
         self.note_reports(now);
@@ -661,7 +662,7 @@ impl Domain {
             CommitStep::Features => self.features_stored(now, ticket),
             CommitStep::Lists => self.lists_stored(ticket),
             CommitStep::Clean => {}
-            CommitStep::Removal | CommitStep::Removed => self.removal_stored(now, ticket),
+            CommitStep::Removal | CommitStep::Removed => self.removal_stored(ticket),
         }
     }
 }

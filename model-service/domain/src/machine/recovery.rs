@@ -78,7 +78,9 @@ impl Domain {
         unsettled.extend(self.unread.take().into_iter().map(|(tag, _)| tag));
         unsettled.extend(self.whole.take().into_iter().map(|(tag, _)| tag));
         unsettled.extend(self.removal.take().map(|(tag, _)| tag));
-        if let Phase::Removing(Removing::Marking { tag, .. }) = self.phase {
+        if let Phase::Removing(Removing::Marking { tag, .. } | Removing::Marked { tag }) =
+            self.phase
+        {
             unsettled.push(tag);
         }
         unsettled.extend(self.held.drain(..).map(|(tag, _)| tag));

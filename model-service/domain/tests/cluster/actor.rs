@@ -304,7 +304,9 @@ impl Actor {
             };
             match (outcome, &*event) {
                 (Outcome::Stored(_), Event::Remove(removal)) => {
-                    context.world.assert_removed(removal, &self.view);
+                    let beside = self.kept.views().map(|(_, view)| view);
+                    let views = [&self.view].into_iter().chain(beside);
+                    context.world.assert_removed(removal, views);
                 }
                 (Outcome::Stored(_), _) => {
                     let now = context.world.now;
