@@ -105,7 +105,7 @@ impl Domain {
     }
 
     /// While the domain is being read, only readers of the previous view are updated at once.
-    fn follow_later(&mut self, now: Now, passed: &[Passed]) {
+    pub(super) fn follow_later(&mut self, now: Now, passed: &[Passed]) {
         let mut change = ViewChange::default();
         for row in passed.iter().map(Passed::row) {
             let is_early = row.publish_at.is_some_and(|at| at > now.date());

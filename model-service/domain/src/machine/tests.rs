@@ -117,7 +117,7 @@ fn the_store_is_not_read_while_an_earlier_commit_is_on_its_way() {
     });
     let committed = committed.unwrap();
 
-    let effects = machine.restart(at(0));
+    let effects = machine.restart(at(0), &[]);
     assert!(matches!(&*effects, [Effect::Settle(settled)] if settled.len() == 1));
     assert_eq!(
         machine.deadline(at(0)),
@@ -141,7 +141,7 @@ fn a_commit_that_was_not_begun_when_the_machine_failed_is_not_waited_for() {
     let (_, mut machine) = started(registered(0));
     // As if the rest of the step had panicked.
     machine.commit(CommitStep::Events, true, vec![]);
-    assert!(machine.restart(at(0)).is_empty());
+    assert!(machine.restart(at(0), &[]).is_empty());
     let effects = machine.handle(at(60_000), Input::Tick);
     assert!(open_ticket(&effects).is_some());
 }

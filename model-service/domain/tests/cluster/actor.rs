@@ -127,7 +127,11 @@ impl Actor {
         {
             let takes_long = self.machine.takes_long(&input);
             if context.world.goes_wrong(context.world.faults.panic) {
-                let effects = self.machine.restart(context.now());
+                let passed = match &input {
+                    Input::Follow { passed } => &**passed,
+                    _ => &[],
+                };
+                let effects = self.machine.restart(context.now(), passed);
                 self.perform(tenure, context, effects);
                 self.inputs
                     .retain(|input| !matches!(input, Input::Event { .. }));
