@@ -1,10 +1,10 @@
 //! Removing a domain: an event that keeps its place among the domain's other events.
 //!
 //! Everything before it is stored first. Then the domain's row, durable and fenced, says that the domain is being
-//! swept: from then on readers see no domain, and once that is so for all its models, the event is acknowledged. All other rows are deleted in bounded
-//! steps, and whoever opens the domain meanwhile continues with that. In the end the row says that the removal is done,
-//! and keeps its stamp; events that arrived meanwhile are then processed as for a new domain. The row is deleted as
-//! late as tombstones of items; it says itself when to wake the domain for that.
+//! swept: from then on readers see no domain, and once that is so for all its models, the event is acknowledged. All
+//! other rows are deleted in bounded steps, and whoever opens the domain meanwhile continues with that. In the end the
+//! row says that the removal is done, and keeps its stamp; events that arrived meanwhile are then processed as for a
+//! new domain. The row is deleted as late as tombstones of items; it says itself when to wake the domain for that.
 
 use std::time::Duration;
 
