@@ -168,7 +168,10 @@ impl Domain {
             .filter(|row| !row.feature.is_zero());
         // Different content under the same version: the stored feature would be taken for its own. Unless only this
         // machine does not know: then the stored one may be another machine's, and right.
-        let contradicts = has_content && !same_content && item.version == Some(version);
+        let comes_again = has_content && item.version == Some(version);
+        let contradicts = comes_again && !same_content;
+        // It was perhaps stored only in part before, and other models' features say so.
+        let deletes = contradicts || comes_again && self.outbox.model_beside().is_none();
         if contradicts {
             self.doubt_stored_lists();
         }
@@ -198,7 +201,7 @@ impl Domain {
         let is_settled = feature.is_some();
         let feature = match feature {
             Some(row) => FeatureWrite::Put(Box::new(row)),
-            None if contradicts => FeatureWrite::Delete,
+            None if deletes => FeatureWrite::Delete,
             None => FeatureWrite::Keep,
         };
         let row = material.row.clone();

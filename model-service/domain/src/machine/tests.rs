@@ -329,6 +329,33 @@ fn new_features_of_an_item_that_came_back_while_its_domain_loaded_are_not_delete
     assert!(!writes.any(|write| matches!(write, Write::DeleteFeatures(_))));
 }
 
+/// What other models made may stand in for an item of which only a part was stored.
+#[test]
+fn features_of_an_item_whose_event_comes_again_are_made_again() {
+    let (_, mut machine, _) = opened_only(registered(1));
+    let said = r#"{"type":"item.created","domain":"news","id":"a","version":1,"text":"t"}"#;
+    let (tag, event) = (DeliveryTag(1), event(said));
+    let Event::Upsert(upsert) = &*event else {
+        panic!("an upsert");
+    };
+    let row = rows_of(upsert, 1, DateTime::UNIX_EPOCH).0;
+    let effects = machine.handle(
+        at(5),
+        Input::Event {
+            tag,
+            event: Arc::clone(&event),
+        },
+    );
+    let [Effect::ReadItems { ticket, .. }] = &*effects else {
+        panic!("only the item's row is asked for: {effects:?}");
+    };
+    let (ticket, result) = (*ticket, Ok(vec![Some(row)]));
+    let effects = machine.handle(at(6), Input::ItemsRead { ticket, result });
+    let (_, writes) = commits(&effects).remove(0);
+    let deletes = |write: &Write| matches!(write, Write::DeleteFeatures(_));
+    assert!(writes.iter().any(deletes), "{writes:?}");
+}
+
 #[test]
 fn a_list_that_lost_a_neighbour_while_its_domain_loaded_is_stored() {
     let (_, mut machine, load) = opened_only(registered(2));
