@@ -72,8 +72,12 @@ impl Domain {
         (self.catalogue.live() >= most).then(|| quota::no_room(most))
     }
 
-    /// Removes the items that have expired.
+    /// Removes the items that have expired. The machine of a model beside the served one is told which: until that is
+    /// durable, the served one's may mark the domain clean with them.
     pub(super) fn expire(&mut self, now: Now) {
+        if self.outbox.model_beside().is_some() {
+            return;
+        }
         while let Some(slot) = self.catalogue.expired(now.unix_ms) {
             let version = self.catalogue.item(slot).version.unwrap_or(0);
             self.withdraw(now, slot, version, Liveness::Expired);
@@ -162,8 +166,12 @@ impl Domain {
             .then(|| self.catalogue.feature_row(slot, version))
             .flatten()
             .filter(|row| !row.feature.is_zero());
-        // Different content under the same version: the stored feature would be taken for its own.
-        let contradicts = !same_content && item.version == Some(version);
+        // Different content under the same version: the stored feature would be taken for its own. Unless only this
+        // machine does not know: then the stored one may be another machine's, and right.
+        let comes_again = has_content && item.version == Some(version);
+        let contradicts = comes_again && !same_content;
+        // It was perhaps stored only in part before, and other models' features say so.
+        let deletes = contradicts || comes_again && self.outbox.model_beside().is_none();
         if contradicts {
             self.doubt_stored_lists();
         }
@@ -193,7 +201,7 @@ impl Domain {
         let is_settled = feature.is_some();
         let feature = match feature {
             Some(row) => FeatureWrite::Put(Box::new(row)),
-            None if contradicts => FeatureWrite::Delete,
+            None if deletes => FeatureWrite::Delete,
             None => FeatureWrite::Keep,
         };
         let row = material.row.clone();

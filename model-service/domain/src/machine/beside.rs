@@ -39,6 +39,14 @@ pub(super) struct Behind {
     is_whole: bool,
 }
 
+impl Behind {
+    /// Whether it was passed on meanwhile that the item is live.
+    pub(super) fn is_back(&self, id: &ItemId) -> bool {
+        let passed = self.passed.get(id);
+        passed.is_some_and(|row| row.liveness == Liveness::Live)
+    }
+}
+
 impl Domain {
     /// Starts the machine of a model beside the served one, of this name and kind. It begins by reading the store.
     pub fn start_beside(
@@ -97,7 +105,7 @@ impl Domain {
     }
 
     /// While the domain is being read, only readers of the previous view are updated at once.
-    fn follow_later(&mut self, now: Now, passed: &[Passed]) {
+    pub(super) fn follow_later(&mut self, now: Now, passed: &[Passed]) {
         let mut change = ViewChange::default();
         for row in passed.iter().map(Passed::row) {
             let is_early = row.publish_at.is_some_and(|at| at > now.date());
@@ -149,9 +157,6 @@ impl Domain {
         let (slot, version) = (self.catalogue.slot(&row.id), row.version);
         if self.catalogue.item(slot).version > Some(version) {
             return;
-        }
-        if row.expires_at.is_some_and(|at| at <= now.date()) {
-            return self.withdraw(now, slot, version, Liveness::Expired);
         }
         self.put(now, slot, material, has_content);
     }

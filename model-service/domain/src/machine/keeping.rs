@@ -161,7 +161,9 @@ impl Domain {
 
     /// Requests that machines run for these models, and no others.
     pub(super) fn keep(&mut self, models: Vec<Followed>) {
-        let are_none = models.is_empty() && self.keeping.kept.is_empty();
+        // While it is unknown whether some still run, the answer may have been lost.
+        let are_none =
+            models.is_empty() && self.keeping.kept.is_empty() && !self.keeping.is_waiting();
         if are_none || self.outbox.model_beside().is_some() {
             return;
         }

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use kindred_shared::ItemId;
 use kindred_shared::event::Event;
 
 use super::removing::Removing;
@@ -281,11 +282,13 @@ impl Domain {
         resolved: Resolved,
         origins: &BTreeMap<Slot, Item>,
     ) -> Vec<Write> {
-        let mut purged: Vec<Write> = resolved
-            .orphans
-            .into_iter()
-            .map(Write::DeleteFeatures)
-            .collect();
+        // What came back meanwhile may have new features already, made by other models' machines.
+        let is_back = |id: &ItemId| {
+            let known = self.catalogue.known(id);
+            known.is_some_and(|slot| self.catalogue.item(slot).live) || self.behind.is_back(id)
+        };
+        let orphans = resolved.orphans.into_iter().filter(|id| !is_back(id));
+        let mut purged: Vec<Write> = orphans.map(Write::DeleteFeatures).collect();
         let mut rows: Vec<Option<(Slot, u64)>> = Vec::with_capacity(resolved.items.len());
         for loaded in resolved.items {
             let early = self.catalogue.known(&loaded.id);

@@ -25,6 +25,7 @@ mod weighing;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -255,7 +256,11 @@ impl Domain {
             // Work goes on when the pending request is answered.
             return None;
         }
-        let expiry = self.catalogue.next_expiry().map(|at| {
+        let expiry = match self.outbox.model_beside() {
+            None => self.catalogue.next_expiry(),
+            Some(_) => self.catalogue.next_publication(),
+        };
+        let expiry = expiry.map(|at| {
             let left = u64::try_from(at.saturating_sub(now.unix_ms)).unwrap_or(0);
             now.monotonic + Duration::from_millis(left).min(LOOK_AT_CLOCK)
         });
@@ -436,13 +441,16 @@ impl Domain {
 
     /// Requests a commit, which also marks the domain dirty unless the store already says so.
     fn commit(&mut self, step: CommitStep, fence: bool, mut rows: Vec<Write>) -> Ticket {
-        let kind = self.model();
-        if kind.is_of_domain() && self.outbox.model_beside().is_none() {
-            // The store only knows kinds that have one set of features, so this one is named.
+        if self.outbox.model_beside().is_none() {
+            // The store only knows kinds that have one set of features, so the others are named.
+            let kinds = self.models().kinds().chain([self.model()]);
+            let kinds: BTreeSet<&ModelName> = kinds.filter(|kind| kind.is_of_domain()).collect();
             let gone = rows.iter().filter_map(|row| match row {
-                Write::DeleteFeatures(id) => Some(Write::DeleteFeature(kind.clone(), id.clone())),
+                Write::DeleteFeatures(id) => Some(id),
                 _ => None,
             });
+            let gone = gone.flat_map(|id| kinds.iter().map(|kind| ((*kind).clone(), id.clone())));
+            let gone = gone.map(|(kind, id)| Write::DeleteFeature(kind, id));
             let gone: Vec<Write> = gone.collect();
             rows.extend(gone);
         }
@@ -483,6 +491,7 @@ impl Domain {
         self.read_whole();
         self.send_round();
         self.start_removing(now);
+        self.acknowledge_removal(now);
         self.sweep(now);
         self.start_activating(now);
         self.note_reports(now);
@@ -657,7 +666,7 @@ impl Domain {
             CommitStep::Features => self.features_stored(now, ticket),
             CommitStep::Lists => self.lists_stored(ticket),
             CommitStep::Clean => {}
-            CommitStep::Removal | CommitStep::Removed => self.removal_stored(now, ticket),
+            CommitStep::Removal | CommitStep::Removed => self.removal_stored(ticket),
         }
     }
 }

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use super::removing::Removing;
 use super::{Domain, Phase};
-use crate::effect::Effect;
+use crate::effect::{Effect, Passed};
 use crate::intake::{Failure, Outcome};
 use crate::time::Now;
 
 impl Domain {
     /// Starts again from the store, after a growing delay, because the machine failed. The caller answers unsettled
-    /// deliveries.
-    pub fn restart(&mut self, now: Now) -> Vec<Effect> {
+    /// deliveries. `passed`: what was passed on with the input at which it failed. Whoever waits for that takes it as
+    /// processed, so readers see it before anything is read again.
+    pub fn restart(&mut self, now: Now, passed: &[Passed]) -> Vec<Effect> {
         // What it requested when it failed was not begun, so those commits will not be answered.
         for effect in self.outbox.drain() {
             if let Effect::Commit { ticket, .. } = effect {
@@ -21,6 +22,7 @@ impl Domain {
         let detail = "the domain failed and is being loaded again".to_owned();
         let needs_help = false;
         self.reload_later(now, Failure { needs_help, detail });
+        self.follow_later(now, passed);
         self.outbox.drain()
     }
 
@@ -78,7 +80,9 @@ impl Domain {
         unsettled.extend(self.unread.take().into_iter().map(|(tag, _)| tag));
         unsettled.extend(self.whole.take().into_iter().map(|(tag, _)| tag));
         unsettled.extend(self.removal.take().map(|(tag, _)| tag));
-        if let Phase::Removing(Removing::Marking { tag, .. }) = self.phase {
+        if let Phase::Removing(Removing::Marking { tag, .. } | Removing::Marked { tag }) =
+            self.phase
+        {
             unsettled.push(tag);
         }
         unsettled.extend(self.held.drain(..).map(|(tag, _)| tag));

@@ -1,10 +1,10 @@
 //! Removing a domain: an event that keeps its place among the domain's other events.
 //!
 //! Everything before it is stored first. Then the domain's row, durable and fenced, says that the domain is being
-//! swept: from then on readers see no domain, and the event is acknowledged. All other rows are deleted in bounded
-//! steps, and whoever opens the domain meanwhile continues with that. In the end the row says that the removal is done,
-//! and keeps its stamp; events that arrived meanwhile are then processed as for a new domain. The row is deleted as
-//! late as tombstones of items; it says itself when to wake the domain for that.
+//! swept: from then on readers see no domain, and once that is so for all its models, the event is acknowledged. All
+//! other rows are deleted in bounded steps, and whoever opens the domain meanwhile continues with that. In the end the
+//! row says that the removal is done, and keeps its stamp; events that arrived meanwhile are then processed as for a
+//! new domain. The row is deleted as late as tombstones of items; it says itself when to wake the domain for that.
 
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ use crate::view_change::ViewChange;
 pub(super) enum Removing {
     /// The mark is on its way to the store.
     Marking { ticket: Ticket, tag: DeliveryTag },
+    /// The mark is stored, but readers may still see what machines of other models show.
+    Marked { tag: DeliveryTag },
     /// Rows are being deleted; without a ticket, the next ones from `from` on.
     Sweeping {
         ticket: Option<Ticket>,
@@ -41,7 +43,10 @@ impl Removing {
     pub(super) fn deadline(&self) -> Option<Duration> {
         match self {
             Self::Sweeping { ticket: None, from } => Some(*from),
-            Self::Sweeping { .. } | Self::Marking { .. } | Self::Ending { .. } => None,
+            Self::Sweeping { .. }
+            | Self::Marking { .. }
+            | Self::Marked { .. }
+            | Self::Ending { .. } => None,
         }
     }
 }
@@ -98,7 +103,7 @@ impl Domain {
     }
 
     /// The domain is gone, whatever happens now; or nothing is left of it.
-    pub(super) fn removal_stored(&mut self, now: Now, stored: Ticket) {
+    pub(super) fn removal_stored(&mut self, stored: Ticket) {
         match self.phase {
             Phase::Removing(Removing::Marking { ticket, tag }) if ticket == stored => {
                 self.outbox.push(Effect::Serve(ViewChange {
@@ -106,14 +111,23 @@ impl Domain {
                     features: Some(self.catalogue.blocks().features()),
                     ..ViewChange::default()
                 }));
-                self.outbox.settle(vec![tag], &Outcome::Stored(None));
-                self.phase = Phase::Removing(Removing::sweeping(now.monotonic));
+                self.phase = Phase::Removing(Removing::Marked { tag });
             }
             Phase::Removing(Removing::Ending { ticket }) if ticket == stored => {
                 self.begin_anew();
                 self.open();
             }
             _ => {}
+        }
+    }
+
+    /// Acknowledges the removal once readers see nothing of the domain.
+    pub(super) fn acknowledge_removal(&mut self, now: Now) {
+        if let Phase::Removing(Removing::Marked { tag }) = self.phase
+            && !self.keeping.is_waiting()
+        {
+            self.outbox.settle(vec![tag], &Outcome::Stored(None));
+            self.phase = Phase::Removing(Removing::sweeping(now.monotonic));
         }
     }
 

@@ -23,7 +23,7 @@ use super::*;
 use crate::effect::{Comparing, Made, Observation, ToExtract};
 use crate::habits::{SampleSize, Survey};
 use crate::loaded::{Loaded, Opened};
-use crate::material::rows_of;
+use crate::material::{rows_of, tombstone};
 use crate::store::{FeatureRow, ItemRow, Liveness};
 use crate::view_change::ViewChange;
 use crate::window::WindowSize;
@@ -117,7 +117,7 @@ fn the_store_is_not_read_while_an_earlier_commit_is_on_its_way() {
     });
     let committed = committed.unwrap();
 
-    let effects = machine.restart(at(0));
+    let effects = machine.restart(at(0), &[]);
     assert!(matches!(&*effects, [Effect::Settle(settled)] if settled.len() == 1));
     assert_eq!(
         machine.deadline(at(0)),
@@ -141,7 +141,7 @@ fn a_commit_that_was_not_begun_when_the_machine_failed_is_not_waited_for() {
     let (_, mut machine) = started(registered(0));
     // As if the rest of the step had panicked.
     machine.commit(CommitStep::Events, true, vec![]);
-    assert!(machine.restart(at(0)).is_empty());
+    assert!(machine.restart(at(0), &[]).is_empty());
     let effects = machine.handle(at(60_000), Input::Tick);
     assert!(open_ticket(&effects).is_some());
 }
@@ -295,6 +295,65 @@ fn events_are_accepted_before_the_domain_is_loaded() {
     );
     assert_eq!(machine.status().live, 2);
     assert_eq!(machine.status().state, LoadedState::Loading);
+}
+
+#[test]
+fn new_features_of_an_item_that_came_back_while_its_domain_loaded_are_not_deleted() {
+    let (_, mut machine, load) = opened_only(registered(0));
+    let (tag, back) = (
+        DeliveryTag(1),
+        event(r#"{"type":"item.created","domain":"news","id":"a","version":2,"text":"t"}"#),
+    );
+    let effects = machine.handle(at(5), Input::Event { tag, event: back });
+    let [Effect::ReadItems { ticket, ids }] = &*effects else {
+        panic!("only the item's row is asked for: {effects:?}");
+    };
+    let gone = tombstone(ids[0].clone(), 1, Liveness::Deleted, at(0).date());
+    let (ticket, result) = (*ticket, Ok(vec![Some(gone.clone())]));
+    let effects = machine.handle(at(6), Input::ItemsRead { ticket, result });
+    let ticket = commits(&effects)[0].0;
+    answer(&mut machine, at(7), ticket);
+
+    let mut loaded = Box::<Loaded>::default();
+    loaded.add_item(&gone);
+    loaded.add_feature(FeatureRow {
+        id: gone.id,
+        version: 1,
+        space: Space::stored("words-1/en"),
+        habits: 0,
+        feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
+    });
+    let (ticket, result) = (load, Ok(loaded));
+    let effects = machine.handle(at(8), Input::Loaded { ticket, result });
+    let mut writes = commits(&effects).into_iter().flat_map(|(_, writes)| writes);
+    assert!(!writes.any(|write| matches!(write, Write::DeleteFeatures(_))));
+}
+
+/// What other models made may stand in for an item of which only a part was stored.
+#[test]
+fn features_of_an_item_whose_event_comes_again_are_made_again() {
+    let (_, mut machine, _) = opened_only(registered(1));
+    let said = r#"{"type":"item.created","domain":"news","id":"a","version":1,"text":"t"}"#;
+    let (tag, event) = (DeliveryTag(1), event(said));
+    let Event::Upsert(upsert) = &*event else {
+        panic!("an upsert");
+    };
+    let row = rows_of(upsert, 1, DateTime::UNIX_EPOCH).0;
+    let effects = machine.handle(
+        at(5),
+        Input::Event {
+            tag,
+            event: Arc::clone(&event),
+        },
+    );
+    let [Effect::ReadItems { ticket, .. }] = &*effects else {
+        panic!("only the item's row is asked for: {effects:?}");
+    };
+    let (ticket, result) = (*ticket, Ok(vec![Some(row)]));
+    let effects = machine.handle(at(6), Input::ItemsRead { ticket, result });
+    let (_, writes) = commits(&effects).remove(0);
+    let deletes = |write: &Write| matches!(write, Write::DeleteFeatures(_));
+    assert!(writes.iter().any(deletes), "{writes:?}");
 }
 
 #[test]

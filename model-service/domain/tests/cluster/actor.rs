@@ -127,7 +127,11 @@ impl Actor {
         {
             let takes_long = self.machine.takes_long(&input);
             if context.world.goes_wrong(context.world.faults.panic) {
-                let effects = self.machine.restart(context.now());
+                let passed = match &input {
+                    Input::Follow { passed } => &**passed,
+                    _ => &[],
+                };
+                let effects = self.machine.restart(context.now(), passed);
                 self.perform(tenure, context, effects);
                 self.inputs
                     .retain(|input| !matches!(input, Input::Event { .. }));
@@ -304,7 +308,9 @@ impl Actor {
             };
             match (outcome, &*event) {
                 (Outcome::Stored(_), Event::Remove(removal)) => {
-                    context.world.assert_removed(removal, &self.view);
+                    let beside = self.kept.views().map(|(_, view)| view);
+                    let views = [&self.view].into_iter().chain(beside);
+                    context.world.assert_removed(removal, views);
                 }
                 (Outcome::Stored(_), _) => {
                     let now = context.world.now;

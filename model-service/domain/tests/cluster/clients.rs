@@ -241,8 +241,7 @@ impl World {
             return self.patch(domain, id, version);
         }
         // Many items at first, so that lists are full; then they lose entries.
-        let is_large = self.shape.ids > 70;
-        let deletes = match is_large {
+        let deletes = match self.shape.is_large() {
             false => 4,
             true if self.books.published < 2 * self.shape.ids => 30,
             true => 2,
@@ -259,7 +258,8 @@ impl World {
             chrono::DateTime::from_timestamp_millis(self.wall() + expires_in).expect("a date")
         });
         let language = LANGUAGES[usize::from(self.dice.one_in(8))];
-        let is_said = !self.dice.one_in(4);
+        // Items of one language are neighbours; many of them fill lists.
+        let is_said = self.shape.is_large() || !self.dice.one_in(4);
         Event::Upsert(Box::new(Upsert {
             kind: UpsertKind::Created,
             domain,

@@ -88,6 +88,13 @@ impl Shape {
     }
 }
 
+impl Shape {
+    /// Whether there are more items than a list keeps.
+    pub(crate) fn is_large(&self) -> bool {
+        self.ids > 70
+    }
+}
+
 impl Faults {
     pub(crate) fn of(dice: &mut Dice) -> Self {
         let mut often = |most: u64, least: u64| match dice.roll(4) {
@@ -102,6 +109,18 @@ impl Faults {
             panic: often(300, 3_000),
             unable: often(6, 60),
             mischief: often(3, 20),
+        }
+    }
+
+    /// Without those after which domains are read again: that makes all lists anew, which hides mistakes of lists that
+    /// lose entries for a long time.
+    pub(crate) fn without_reloads(self) -> Self {
+        Self {
+            request: 0,
+            effect: 0,
+            panic: 0,
+            mischief: 0,
+            ..self
         }
     }
 }

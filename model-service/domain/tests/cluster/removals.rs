@@ -136,7 +136,11 @@ impl World {
     }
 
     /// A removal is acknowledged: it must be durable, and readers must not see the domain any more.
-    pub(crate) fn assert_removed(&mut self, removal: &Removal, view: &DomainView) {
+    pub(crate) fn assert_removed<'a>(
+        &mut self,
+        removal: &Removal,
+        mut views: impl Iterator<Item = &'a DomainView>,
+    ) {
         let domain = &removal.domain;
         let tables = self.database.tables.get(domain);
         let row = tables.and_then(|tables| tables.domain.get(&()));
@@ -147,7 +151,7 @@ impl World {
                 format!("{removal:?} is acknowledged, and the row is {row:?}"),
             ),
             Some(removed) if removed.stage != RemovalStage::Sweeping => Ok(()),
-            Some(_) => {
+            Some(_) => views.try_for_each(|view| {
                 let snapshot = view.snapshot();
                 let items = snapshot
                     .as_ref()
@@ -159,7 +163,7 @@ impl World {
                         format!("{items} items of {domain} are served after its removal"),
                     ),
                 }
-            }
+            }),
         };
         self.check(checked);
     }

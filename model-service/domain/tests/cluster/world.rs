@@ -134,6 +134,9 @@ impl World {
         let mut dice = Dice::new(seed);
         let shape = Shape::of(&mut dice);
         let mut faults = Faults::of(&mut dice);
+        if shape.is_large() && dice.one_in(2) {
+            faults = faults.without_reloads();
+        }
         if shape.models > 0 {
             // That an item could not be processed is only known of the served model.
             faults.unable = 0;

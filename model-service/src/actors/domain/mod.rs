@@ -20,7 +20,7 @@ use super::services::{Services, Waiting};
 use crate::crash;
 use beside::Role;
 use keeping::Kept;
-use kindred_domain::effect::{Effect, Input};
+use kindred_domain::effect::{Effect, Input, Passed};
 use kindred_domain::intake::pacing::Pacing;
 use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
 use kindred_domain::machine::{Domain, Tenure};
@@ -214,17 +214,17 @@ impl DomainActor {
         }
     }
 
-    /// The machine has returned, with its effects; `None`: it panicked.
+    /// The machine has returned, with its effects; `Err`: it panicked.
     fn handled(
         &mut self,
         machine: Domain,
-        effects: Option<Vec<Effect>>,
+        effects: Result<Vec<Effect>, Vec<Passed>>,
         context: &mut Context<Self>,
     ) {
         self.machine = Some(machine);
         match effects {
-            Some(effects) => self.perform(effects, context),
-            None => self.rebuild(context),
+            Ok(effects) => self.perform(effects, context),
+            Err(passed) => self.rebuild(&passed, context),
         }
         self.set_alarm(context);
         self.tell_status();
@@ -245,12 +245,17 @@ impl DomainActor {
         }
     }
 
-    /// The machine's state cannot be trusted any more: restart from the store.
-    fn rebuild(&mut self, context: &mut Context<Self>) {
+    /// The machine's state cannot be trusted any more: restart from the store. `passed`: what was
+    /// passed on with the input at which it panicked.
+    fn rebuild(&mut self, passed: &[Passed], context: &mut Context<Self>) {
         error!(domain = %self.name, "the domain's machine failed; the domain is reloaded");
         let now = self.services.clock.now();
-        let effects = self.machine.as_mut().map(|machine| machine.restart(now));
-        self.perform(effects.unwrap_or_default(), context);
+        if let Some(machine) = &mut self.machine {
+            let effects = catch_unwind(AssertUnwindSafe(|| machine.restart(now, passed)));
+            // What was passed on may be what it panics at.
+            let effects = effects.unwrap_or_else(|_| machine.restart(now, &[]));
+            self.perform(effects, context);
+        }
         // Deliveries the machine lost, and those that wait for it, will be sent again.
         self.fail_unsettled("the domain failed and is being reloaded; send the event again");
     }
@@ -294,10 +299,19 @@ impl DomainActor {
     }
 }
 
-/// One step of a machine. A panic in it is a bug, and costs the domain a reload.
-fn handle(mut machine: Domain, now: Now, input: Input) -> (Domain, Option<Vec<Effect>>) {
+/// One step of a machine. A panic in it is a bug, and costs the domain a reload. `Err`: it
+/// panicked, at an input with which this was passed on.
+fn handle(
+    mut machine: Domain,
+    now: Now,
+    input: Input,
+) -> (Domain, Result<Vec<Effect>, Vec<Passed>>) {
+    let passed = match &input {
+        Input::Follow { passed } => passed.clone(),
+        _ => Vec::new(),
+    };
     let effects = catch_unwind(AssertUnwindSafe(|| machine.handle(now, input)));
-    (machine, effects.ok())
+    (machine, effects.map_err(|_| passed))
 }
 
 impl Actor for DomainActor {

@@ -16,9 +16,9 @@ fn material(id: u64) -> Material {
     Material { row, content }
 }
 
-/// The machine of a model that is built of three items, with their features or without. Workers are slow, and windows
-/// are short.
-fn building(has_features: bool) -> Shell {
+/// The machine of a model that is built of three items. Workers are slow, and windows are short. Returns it and the
+/// request to read everything.
+fn opened_beside() -> (Shell, Ticket) {
     let tenure = Tenure {
         domain: DomainName::new("news").unwrap(),
         partition: Partition(0),
@@ -44,8 +44,20 @@ fn building(has_features: bool) -> Shell {
     let result = Ok(Box::new(opened.of_model(&kind, Beside::default())));
     let opened = Input::Opened { ticket, result };
     let effects = shell.machine.handle(at(shell.now), opened);
+    let ticket = load_ticket(&effects).unwrap();
+    (shell, ticket)
+}
 
-    let mut loaded = Box::new(Loaded::of(&kind, None));
+/// The same, once it has read the items, with their features or without.
+fn building(has_features: bool) -> Shell {
+    let (mut shell, ticket) = opened_beside();
+    let result = Ok(three_items(has_features));
+    shell.input(Input::Loaded { ticket, result });
+    shell
+}
+
+fn three_items(has_features: bool) -> Box<Loaded> {
+    let mut loaded = Box::new(Loaded::of(&ModelName::new("words-1").unwrap(), None));
     for id in 0..3 {
         let row = material(id).row;
         loaded.add_item(&row);
@@ -59,10 +71,7 @@ fn building(has_features: bool) -> Shell {
             });
         }
     }
-    let ticket = load_ticket(&effects).unwrap();
-    let result = Ok(loaded);
-    shell.input(Input::Loaded { ticket, result });
-    shell
+    loaded
 }
 
 /// The served model's machine passes on a new item.
@@ -120,4 +129,63 @@ fn a_model_is_not_whole_before_the_lists_of_items_without_features_are_stored() 
     shell.wait(1_000);
     assert_eq!(stored_lists(&shell), ["000", "001", "002"]);
     assert!(shell.machine.report().is_whole);
+}
+
+/// Whoever passed it on takes it as processed.
+#[test]
+fn what_is_gone_is_not_shown_if_the_machine_failed_when_it_was_passed_on() {
+    let mut shell = building(true);
+    shell.compare_all();
+    let id = ItemId::new("001").unwrap();
+    let row = tombstone(id.clone(), 2, Liveness::Deleted, at(shell.now).date());
+    let passed = [Passed::Gone(row.into())];
+    let effects = shell.machine.restart(at(shell.now), &passed);
+    let gone = effects.iter().filter_map(|effect| match effect {
+        Effect::Serve(change) => Some(change.gone.clone()),
+        _ => None,
+    });
+    assert_eq!(gone.flatten().collect::<Vec<_>>(), [id]);
+}
+
+/// Another model of this kind may have made it, and need not make it again.
+#[test]
+fn a_feature_that_was_made_while_the_model_was_loaded_is_not_deleted() {
+    let (mut shell, ticket) = opened_beside();
+    follow(&mut shell, 1);
+    let result = Ok(three_items(true));
+    shell.input(Input::Loaded { ticket, result });
+    shell.compare_all();
+    shell.wait(100);
+    assert_eq!(shell.extracting.len(), 1, "it is made again");
+    let deletes = |write: &Write| matches!(write, Write::DeleteFeature(..));
+    assert!(!shell.stored.iter().any(deletes), "{:?}", shell.stored);
+}
+
+/// Until then the item's row says that it is live, and the domain may be clean.
+#[test]
+fn what_has_expired_stays_until_that_is_passed_on() {
+    let mut shell = building(true);
+    shell.compare_all();
+    let mut expired = material(1);
+    expired.row.expires_at = Some(at(0).date());
+    let passed = vec![Passed::Live(expired.into())];
+    shell.input(Input::Follow { passed });
+    shell.wait(5_000);
+    let is_deleted = |shell: &Shell| {
+        let mut stored = shell.stored.iter();
+        stored.any(|write| matches!(write, Write::DeleteFeature(_, id) if id.as_str() == "001"))
+    };
+    assert!(!is_deleted(&shell));
+    let now = at(shell.now);
+    let deadline = shell.machine.deadline(now);
+    assert!(deadline.is_none_or(|at| at > now.monotonic), "it waits");
+    let row = tombstone(
+        ItemId::new("001").unwrap(),
+        1,
+        Liveness::Expired,
+        now.date(),
+    );
+    let passed = vec![Passed::Gone(row.into())];
+    shell.input(Input::Follow { passed });
+    assert!(is_deleted(&shell));
 }
