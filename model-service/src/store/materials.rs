@@ -14,7 +14,7 @@ const WAITS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)
 ///
 /// # Errors
 /// When the store fails.
-pub async fn materials(
+pub(crate) async fn materials(
     store: &dyn Store,
     domain: &DomainName,
     ids: &[ItemId],
@@ -28,7 +28,7 @@ pub async fn materials(
 ///
 /// # Errors
 /// When the store fails.
-pub async fn of_rows(
+pub(crate) async fn of_rows(
     store: &dyn Store,
     domain: &DomainName,
     rows: Vec<ItemRow>,
