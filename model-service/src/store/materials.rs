@@ -76,11 +76,11 @@ mod tests {
     use std::iter::repeat;
 
     use kindred_domain::material::{content_hash, vector_hashes};
-    use kindred_domain::store::{Content, Identity, Write};
+    use kindred_domain::store::{Content, Write};
 
     use super::*;
     use crate::store::contract::{content, domain, id, item, models, put};
-    use crate::store::embedded::EmbeddedStore;
+    use crate::store::embedded::{EmbeddedStore, Identity};
 
     const SOON: Duration = Duration::from_millis(1);
 
