@@ -153,7 +153,8 @@ impl BesideRow {
     }
 
     /// The domain's row as seen by the machine of a model of this kind. Without a row of its own, its lists may be
-    /// anything.
+    /// anything. While the domain is dirty, so is each of its models, whose machine perhaps was not running when items
+    /// changed.
     pub fn seen(row: Option<Self>, of_domain: DomainRow, kind: &ModelName) -> DomainRow {
         let row = row.unwrap_or(Self {
             // Epochs start at 1.
@@ -164,7 +165,7 @@ impl BesideRow {
         });
         DomainRow {
             model: kind.clone(),
-            dirty: row.dirty,
+            dirty: row.dirty.or(of_domain.dirty),
             live: row.live,
             visible: row.visible,
             next_expiry: row.next_expiry,

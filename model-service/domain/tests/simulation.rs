@@ -1451,3 +1451,10 @@ fn models_are_served_one_after_the_other() {
     }
     assert!(all.swaps > 0 && all.mixes > 0);
 }
+
+/// Histories that once failed.
+#[test]
+fn seeds_that_once_failed_end_exact() {
+    // Items changed while the machine of a model started again, and another model of its kind made the features.
+    run(4_254_228_594_234_820_318, 400, 12);
+}

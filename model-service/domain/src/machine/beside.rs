@@ -1,11 +1,11 @@
 //! A model beside the served one has a machine of its own, which follows the machine of the served model.
 //!
 //! Events are durable before they are passed on ([`Input::Follow`]). So this machine acknowledges nothing and writes no
-//! items: only features, lists and the state of its model. Whatever it missed while it was not running it finds when it
-//! loads, as after a crash ([`Resolved::is_as_left`]).
+//! items: only features, lists and the state of its model. It may have missed events while it was not running. So when
+//! it loads a dirty domain, it makes the features that are missing, and stores all lists again ([`BesideRow::seen`]).
 //!
 //! [`Input::Follow`]: crate::effect::Input::Follow
-//! [`Resolved::is_as_left`]: crate::loaded::Resolved::is_as_left
+//! [`BesideRow::seen`]: crate::store::BesideRow::seen
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

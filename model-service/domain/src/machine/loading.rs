@@ -246,9 +246,11 @@ impl Domain {
             return self.reload_later(now, failure);
         }
         loaded.row = loaded.row.filter(DomainRow::is_there);
-        // A former owner may have marked it dirty while it was being read.
+        // A former owner may have marked it dirty while it was being read. So may this owner's machine of the served
+        // model, with changes that the machine of a model beside it has read in part.
         let marked = loaded.row.as_ref().and_then(|row| row.dirty);
-        let is_inherited = marked.is_some_and(|epoch| epoch != self.tenure.epoch.0);
+        let is_beside = self.outbox.model_beside().is_some();
+        let is_inherited = marked.is_some_and(|epoch| is_beside || epoch != self.tenure.epoch.0);
         if is_inherited && self.outbox.mark() == Mark::Clean {
             self.outbox.inherit(true);
         }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::effect::Passed;
 use crate::material::Material;
-use crate::store::Beside;
+use crate::store::{Beside, BesideRow};
 
 fn material(id: u64) -> Material {
     let said = format!(
@@ -19,6 +19,11 @@ fn material(id: u64) -> Material {
 /// The machine of a model that is built of three items. Workers are slow, and windows are short. Returns it and the
 /// request to read everything.
 fn opened_beside() -> (Shell, Ticket) {
+    opened_from(registered(3), Beside::default())
+}
+
+/// The same, with these rows of the domain and of the model.
+fn opened_from(opened: Opened, beside: Beside) -> (Shell, Ticket) {
     let tenure = Tenure {
         domain: DomainName::new("news").unwrap(),
         partition: Partition(0),
@@ -34,14 +39,14 @@ fn opened_beside() -> (Shell, Ticket) {
             settings,
             ..SettingsRow::default()
         }),
-        ..registered(3)
+        ..opened
     };
     let (machine, effects) =
         Domain::start_beside(tenure, process_settings(4_096), name, kind.clone());
     let mut shell = Shell::new(machine);
     shell.is_slow = true;
     let ticket = open_ticket(&effects).unwrap();
-    let result = Ok(Box::new(opened.of_model(&kind, Beside::default())));
+    let result = Ok(Box::new(opened.of_model(&kind, beside)));
     let opened = Input::Opened { ticket, result };
     let effects = shell.machine.handle(at(shell.now), opened);
     let ticket = load_ticket(&effects).unwrap();
@@ -188,4 +193,59 @@ fn what_has_expired_stays_until_that_is_passed_on() {
     let passed = vec![Passed::Gone(row.into())];
     shell.input(Input::Follow { passed });
     assert!(is_deleted(&shell));
+}
+
+/// The numbers of items, and features that another model of this kind made, are as they were when the model was clean.
+#[test]
+fn lists_are_stored_again_if_items_changed_while_the_machine_was_not_running() {
+    for is_dirty_first in [true, false] {
+        let clean = registered(3);
+        let mut dirty = registered(3);
+        dirty.row.as_mut().unwrap().dirty = Some(1);
+        let beside = BesideRow::of(clean.row.as_ref().unwrap());
+        let kind = ModelName::new("words-1").unwrap();
+        let mut loaded = three_items(true);
+        let gone = ItemId::new("gone").unwrap();
+        let now = DateTime::UNIX_EPOCH;
+        loaded.add_item(&tombstone(gone.clone(), 2, Liveness::Deleted, now));
+        let seen = |opened: &Opened| {
+            let row = opened.row.clone().unwrap();
+            BesideRow::seen(Some(beside.clone()), row, &kind)
+        };
+        loaded.row = Some(seen(&dirty));
+        let opened = if is_dirty_first { dirty } else { clean };
+        let beside = Beside {
+            row: Some(beside.clone()),
+            ..Beside::default()
+        };
+        let (mut shell, ticket) = opened_from(opened, beside);
+        let result = Ok(loaded);
+        shell.input(Input::Loaded { ticket, result });
+        shell.compare_all();
+        shell.wait(2_000);
+        assert_eq!(stored_lists(&shell), ["000", "001", "002"]);
+        let deletes =
+            |write: &Write| matches!(write, Write::DeleteBesideList(_, id) if *id == gone);
+        assert!(shell.stored.iter().any(deletes), "{:?}", shell.stored);
+        let marks = |write: &Write| matches!(write, Write::Beside(_, row) if row.dirty == Some(1));
+        assert!(shell.stored.first().is_some_and(marks), "first it is dirty");
+        shell.wait(2_000);
+        assert!(shell.machine.report().is_clean);
+    }
+}
+
+/// So it costs nothing to wake a domain.
+#[test]
+fn no_list_is_stored_again_if_the_domain_is_clean() {
+    let clean = registered(3);
+    let beside = Beside {
+        row: Some(BesideRow::of(clean.row.as_ref().unwrap())),
+        ..Beside::default()
+    };
+    let (mut shell, ticket) = opened_from(clean, beside);
+    let result = Ok(three_items(true));
+    shell.input(Input::Loaded { ticket, result });
+    shell.compare_all();
+    shell.wait(2_000);
+    assert!(shell.stored.is_empty(), "{:?}", shell.stored);
 }
