@@ -1457,4 +1457,6 @@ fn models_are_served_one_after_the_other() {
 fn seeds_that_once_failed_end_exact() {
     // Items changed while the machine of a model started again, and another model of its kind made the features.
     run(4_254_228_594_234_820_318, 400, 12);
+    // Items expired in the machine of a model that had waited to be told so, and came back.
+    run(14_522_049_025_346_359_838, 700, 150);
 }
