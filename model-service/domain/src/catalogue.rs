@@ -120,11 +120,6 @@ impl Catalogue {
         first.chain(self.unread.next_expiry).min()
     }
 
-    /// When the next item is published, in ms since 1970.
-    pub(crate) fn next_publication(&self) -> Option<i64> {
-        self.publications.first().map(|(at, _)| *at)
-    }
-
     /// An item that has expired by now, in ms since 1970.
     pub(crate) fn expired(&self, now: i64) -> Option<Slot> {
         let (at, slot) = self.expiries.first()?;

@@ -72,12 +72,8 @@ impl Domain {
         (self.catalogue.live() >= most).then(|| quota::no_room(most))
     }
 
-    /// Removes the items that have expired. The machine of a model beside the served one is told which: until that is
-    /// durable, the served one's may mark the domain clean with them.
+    /// Removes the items that have expired.
     pub(super) fn expire(&mut self, now: Now) {
-        if self.outbox.model_beside().is_some() {
-            return;
-        }
         while let Some(slot) = self.catalogue.expired(now.unix_ms) {
             let version = self.catalogue.item(slot).version.unwrap_or(0);
             self.withdraw(now, slot, version, Liveness::Expired);

@@ -158,6 +158,9 @@ impl Domain {
         if self.catalogue.item(slot).version > Some(version) {
             return;
         }
+        if row.expires_at.is_some_and(|at| at <= now.date()) {
+            return self.withdraw(now, slot, version, Liveness::Expired);
+        }
         self.put(now, slot, material, has_content);
     }
 

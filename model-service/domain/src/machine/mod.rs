@@ -256,11 +256,7 @@ impl Domain {
             // Work goes on when the pending request is answered.
             return None;
         }
-        let expiry = match self.outbox.model_beside() {
-            None => self.catalogue.next_expiry(),
-            Some(_) => self.catalogue.next_publication(),
-        };
-        let expiry = expiry.map(|at| {
+        let expiry = self.catalogue.next_expiry().map(|at| {
             let left = u64::try_from(at.saturating_sub(now.unix_ms)).unwrap_or(0);
             now.monotonic + Duration::from_millis(left).min(LOOK_AT_CLOCK)
         });

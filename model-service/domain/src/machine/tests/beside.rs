@@ -166,35 +166,6 @@ fn a_feature_that_was_made_while_the_model_was_loaded_is_not_deleted() {
     assert!(!shell.stored.iter().any(deletes), "{:?}", shell.stored);
 }
 
-/// Until then the item's row says that it is live, and the domain may be clean.
-#[test]
-fn what_has_expired_stays_until_that_is_passed_on() {
-    let mut shell = building(true);
-    shell.compare_all();
-    let mut expired = material(1);
-    expired.row.expires_at = Some(at(0).date());
-    let passed = vec![Passed::Live(expired.into())];
-    shell.input(Input::Follow { passed });
-    shell.wait(5_000);
-    let is_deleted = |shell: &Shell| {
-        let mut stored = shell.stored.iter();
-        stored.any(|write| matches!(write, Write::DeleteFeature(_, id) if id.as_str() == "001"))
-    };
-    assert!(!is_deleted(&shell));
-    let now = at(shell.now);
-    let deadline = shell.machine.deadline(now);
-    assert!(deadline.is_none_or(|at| at > now.monotonic), "it waits");
-    let row = tombstone(
-        ItemId::new("001").unwrap(),
-        1,
-        Liveness::Expired,
-        now.date(),
-    );
-    let passed = vec![Passed::Gone(row.into())];
-    shell.input(Input::Follow { passed });
-    assert!(is_deleted(&shell));
-}
-
 /// The numbers of items, and features that another model of this kind made, are as they were when the model was clean.
 #[test]
 fn lists_are_stored_again_if_items_changed_while_the_machine_was_not_running() {
