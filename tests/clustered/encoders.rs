@@ -42,6 +42,7 @@ fn a_model_is_built_once_a_worker_has_its_encoder() {
         let body = json!({"text": text, "language": "en"}).to_string();
         client.put(&path::item(DOMAIN, id), &body).with_status(202);
     }
+    client.wait_live(DOMAIN, 3, QUIET);
     client.wait_quiet(QUIET);
     let kind = json!({"kind": "onnx", "encoder": "minilm"}).to_string();
     client

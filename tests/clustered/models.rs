@@ -73,6 +73,7 @@ fn are_built_and_served_on_every_instance_and_outlive_their_owner() {
         let body = json!({"text": text, "language": "en"}).to_string();
         answered(|| services[n % 2].client().put(&item, &body)).with_status(202);
     }
+    services[0].client().wait_live(DOMAIN, ITEMS, QUIET);
     services[0].client().wait_quiet(QUIET);
     let kind = json!({"kind": "words-1"}).to_string();
     let at = path::model(DOMAIN, "other");
@@ -167,6 +168,7 @@ fn of_vectors_and_mixes_are_the_same_on_every_instance_and_outlive_their_owner()
     for (n, clip) in clips.iter().enumerate() {
         put_with_clip(services[n % 2].client(), n, clip.as_ref());
     }
+    services[0].client().wait_live(DOMAIN, ITEMS, QUIET);
     services[0].client().wait_quiet(QUIET);
     for (name, body) in [
         ("pictures", json!({"kind": "vectors", "vector": "clip"})),

@@ -97,16 +97,6 @@ fn live(service: &Service, domain: &str) -> u64 {
         .expect("a number")
 }
 
-#[track_caller]
-fn wait_live(service: &Service, domain: &str, count: u64) {
-    wait_for("the items are there", SOON, || {
-        match live(service, domain) {
-            n if n == count => Ok(()),
-            n => Err(format!("{n} of {count} in {domain}")),
-        }
-    });
-}
-
 #[test]
 fn events_that_come_too_fast_wait_and_hold_up_nobody_else() {
     const SLOW: &str = "slow.test";
@@ -120,7 +110,7 @@ fn events_that_come_too_fast_wait_and_hold_up_nobody_else() {
     let _worker = cluster.worker();
     set(&service, SLOW, &json!({"max_events_per_second": RATE}));
     publish_all(&cluster, &[put(OTHER, "first", "night trains")]);
-    wait_live(&service, OTHER, 1);
+    service.client().wait_live(OTHER, 1, SOON);
 
     let begun = Instant::now();
     let flood: Vec<Message> = (0..ALL)
@@ -129,7 +119,7 @@ fn events_that_come_too_fast_wait_and_hold_up_nobody_else() {
     publish_all(&cluster, &flood);
     // Behind the flood, in the same queue.
     publish_all(&cluster, &[put(OTHER, "behind", "night trains return")]);
-    wait_live(&service, OTHER, 2);
+    service.client().wait_live(OTHER, 2, SOON);
     let waited = begun.elapsed();
     let in_time = live(&service, SLOW);
     assert!(

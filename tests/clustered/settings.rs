@@ -54,6 +54,9 @@ fn are_set_by_the_owner_and_known_to_all() {
         let body = json!({"text": "The quick brown fox jumps over the lazy dog."});
         owned(|| second.put(&item, &body.to_string())).with_status(202);
     }
+    for name in &names {
+        second.wait_live(name, 1, QUIET);
+    }
     second.wait_quiet(QUIET);
     for name in &names {
         for client in [first, second] {

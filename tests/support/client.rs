@@ -198,6 +198,23 @@ impl Client {
         })
     }
 
+    /// Waits until a domain has so many live items. [`Self::wait_quiet`] alone does not wait for events that the
+    /// broker still holds, nor for a domain that its first event has not registered yet.
+    #[track_caller]
+    pub(crate) fn wait_live(&self, domain: &str, count: usize, limit: Duration) {
+        let count = count as u64;
+        wait_for("all items are there", limit, || {
+            let answer = self.try_get(&path::domain(domain))?;
+            match answer.status {
+                200 if answer.read::<DomainAnswer>().live == count => Ok(()),
+                _ => Err(format!(
+                    "not {count} live: {} {}",
+                    answer.status, answer.body
+                )),
+            }
+        });
+    }
+
     /// A metric, summed over its labels.
     #[track_caller]
     pub(crate) fn metric(&self, name: &str) -> f64 {
