@@ -166,9 +166,15 @@ impl Catalogue {
         self.outdated.use_habits(habits, items);
     }
 
-    /// Records that the item's feature was made again with the domain's habits, only in the store.
-    pub(crate) fn made_in_store(&mut self, slot: Slot) {
-        self.outdated.is_stored(slot);
+    /// Records that a feature that has been stored is held here, too.
+    pub(crate) fn made_here(&mut self, slot: Slot) {
+        self.outdated.is_here(slot, &self.items[slot.index()]);
+    }
+
+    /// Records that the item's feature was made again with these habits, only in the store.
+    pub(crate) fn made_in_store(&mut self, slot: Slot, habits: u64) {
+        self.outdated
+            .is_stored(slot, &self.items[slot.index()], habits);
     }
 
     /// Items whose feature was made with other habits.

@@ -1488,4 +1488,6 @@ fn seeds_that_once_failed_end_exact() {
     run(4_254_228_594_234_820_318, 400, 12);
     // Items expired in the machine of a model that had waited to be told so, and came back.
     run(14_522_049_025_346_359_838, 700, 150);
+    // Features were made again in the store alone, and then the habits changed back.
+    run(15_655_172_533_032_486_386, 400, 12);
 }

@@ -286,6 +286,7 @@ impl Domain {
                 item.is_doubtful = made.rejected().is_some();
                 item.habits = made.made_with();
             });
+            self.catalogue.made_here(slot);
             if batch.made_again.contains(&slot) && self.catalogue.has_made(&made) {
                 continue;
             }

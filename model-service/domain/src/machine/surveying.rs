@@ -299,12 +299,13 @@ impl Domain {
         let made_again = &batch.made_again;
         let catalogue = &mut self.catalogue;
         batch.made.retain(|made| {
-            let is_left =
+            let may_be_left =
                 made_again.contains(&made.slot) && made.row.is_none() && !catalogue.has_made(made);
-            if is_left {
-                catalogue.made_in_store(made.slot);
+            let left_with = made.made_with().filter(|_| may_be_left);
+            if let Some(habits) = left_with {
+                catalogue.made_in_store(made.slot, habits);
             }
-            !is_left
+            left_with.is_none()
         });
     }
 
