@@ -139,6 +139,11 @@ impl Tables {
         left -= self.features.sweep(stamp, left, true);
         left -= self.log.sweep(stamp, left, true);
         left -= self.settings.sweep(stamp, left, true);
+        // Each model has a partition of lists, even if none has been written yet.
+        let names: Vec<ModelName> = self.beside.rows().map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.beside_lists.entry(name).or_default();
+        }
         for lists in self.beside_lists.values_mut() {
             left -= lists.sweep(stamp, left, true);
         }
