@@ -8,7 +8,7 @@ use scylla::response::query_result::QueryRowsResult;
 use scylla::serialize::SerializationError;
 use scylla::serialize::row::{RowSerializationContext, SerializeRow};
 use scylla::serialize::writers::RowWriter;
-use scylla::value::CqlTimestamp;
+use scylla::value::{CqlTimestamp, MaybeUnset};
 use scylla::{DeserializeRow, SerializeRow};
 
 use super::facts::BUCKETS;
@@ -58,6 +58,8 @@ pub(super) enum Change {
     TrimLog(i64),
 }
 
+/// What an item lacks is not bound: every null is a tombstone, which scans have to skip, and of which databases warn.
+/// [`RowChange::before`] deletes what the row had.
 #[derive(SerializeRow)]
 #[scylla(flavor = "enforce_order", skip_name_checks)]
 struct ItemValues<'a> {
@@ -67,21 +69,21 @@ struct ItemValues<'a> {
     version: i64,
     live: bool,
     hidden: bool,
-    title: Option<&'a str>,
-    url: Option<&'a str>,
-    language: Option<&'a str>,
-    group: Option<&'a str>,
+    title: MaybeUnset<&'a str>,
+    url: MaybeUnset<&'a str>,
+    language: MaybeUnset<&'a str>,
+    group: MaybeUnset<&'a str>,
     categories: &'a BTreeSet<String>,
-    published_at: Option<CqlTimestamp>,
-    expires_at: Option<CqlTimestamp>,
+    published_at: MaybeUnset<CqlTimestamp>,
+    expires_at: MaybeUnset<CqlTimestamp>,
     attributes: &'a BTreeMap<String, String>,
     status: &'a str,
     since: CqlTimestamp,
     rejected: &'a str,
     content_hash: i64,
-    image: Option<&'a str>,
-    publish_at: Option<CqlTimestamp>,
-    accepted_at: Option<CqlTimestamp>,
+    image: MaybeUnset<&'a str>,
+    publish_at: MaybeUnset<CqlTimestamp>,
+    accepted_at: MaybeUnset<CqlTimestamp>,
     vector_hashes: BTreeMap<&'a str, i64>,
     stamp: i64,
 }
@@ -116,15 +118,17 @@ impl SerializeRow for RowChange {
                 i16::from_ne_bytes(row.partition.to_ne_bytes()),
                 buckets,
                 to_cql(row.registered_at),
-                row.dirty.map(u64::cast_signed),
+                unless_absent(row.dirty.map(u64::cast_signed)),
                 row.live.cast_signed(),
                 row.visible.cast_signed(),
-                row.next_expiry.map(to_cql),
-                row.removal
-                    .as_ref()
-                    .map(serde_json::to_string)
-                    .transpose()
-                    .map_err(SerializationError::new)?,
+                unless_absent(row.next_expiry.map(to_cql)),
+                unless_absent(
+                    row.removal
+                        .as_ref()
+                        .map(serde_json::to_string)
+                        .transpose()
+                        .map_err(SerializationError::new)?,
+                ),
                 stamp,
             )
                 .serialize(context, writer),
@@ -139,22 +143,21 @@ impl SerializeRow for RowChange {
                 version: row.version.cast_signed(),
                 live: row.liveness == Liveness::Live,
                 hidden: row.hidden,
-                title: row.title.as_deref(),
-                url: row.url.as_deref(),
-                language: row.language.as_deref(),
-                group: row.group.as_deref(),
+                title: unless_absent(row.title.as_deref()),
+                url: unless_absent(row.url.as_deref()),
+                language: unless_absent(row.language.as_deref()),
+                group: unless_absent(row.group.as_deref()),
                 categories: &row.categories,
-                published_at: row.published_at.map(to_cql),
-                expires_at: row.expires_at.map(to_cql),
+                published_at: unless_absent(row.published_at.map(to_cql)),
+                expires_at: unless_absent(row.expires_at.map(to_cql)),
                 attributes: &row.attributes,
                 status: status(row),
                 since: to_cql(row.since),
-                // Not null: every null is a tombstone that scans have to skip.
                 rejected: row.rejected.as_deref().unwrap_or_default(),
                 content_hash: row.content_hash.cast_signed(),
-                image: row.image.as_deref(),
-                publish_at: row.publish_at.map(to_cql),
-                accepted_at: row.accepted_at.map(to_cql),
+                image: unless_absent(row.image.as_deref()),
+                publish_at: unless_absent(row.publish_at.map(to_cql)),
+                accepted_at: unless_absent(row.accepted_at.map(to_cql)),
                 vector_hashes: row
                     .vector_hashes
                     .iter()
@@ -193,7 +196,6 @@ impl SerializeRow for RowChange {
                     floats_to_bytes(feature.dense()),
                     term_ids,
                     floats_to_bytes(feature.term_weights()),
-                    // Not null, as above.
                     bound(row.habits, row.version).cast_signed(),
                     stamp,
                 )
@@ -256,6 +258,22 @@ impl SerializeRow for RowChange {
 }
 
 impl RowChange {
+    /// For a row that does not bind what it lacks: the deletion of all that was written before it, with the stamp below.
+    /// Both belong into one request, so that nobody sees one without the other.
+    pub(super) fn before(&self) -> Option<Self> {
+        let change = match &self.change {
+            Change::Domain(..) => Change::PurgeDomain,
+            Change::Item(row) => Change::PurgeItem(row.id.clone()),
+            _ => return None,
+        };
+        Some(Self {
+            domain: self.domain.clone(),
+            bucket: self.bucket,
+            stamp: self.stamp - 1,
+            change,
+        })
+    }
+
     /// Approximate size of the row in a request, in bytes; decides how many rows a request gets.
     pub(super) fn bytes(&self) -> usize {
         const FIXED: usize = 64;
@@ -308,6 +326,10 @@ impl RowChange {
         };
         values + self.domain.as_str().len() + FIXED
     }
+}
+
+fn unless_absent<T>(value: Option<T>) -> MaybeUnset<T> {
+    MaybeUnset::from_option(value)
 }
 
 fn to_cql(at: DateTime<Utc>) -> CqlTimestamp {

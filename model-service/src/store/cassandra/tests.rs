@@ -8,9 +8,11 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use chrono::DateTime;
 use kindred_runtime::cql::{self, CqlOptions};
 use kindred_runtime::cql_blocks;
 use kindred_shared::BlockStore;
+use scylla::response::PagingState;
 use scylla::statement::Statement;
 
 use super::super::contract::{
@@ -21,7 +23,8 @@ use super::*;
 use crate::store::OpenError;
 use kindred_domain::experiment::store::ExperimentStore;
 use kindred_domain::keys::KeyStore;
-use kindred_domain::store::Write;
+use kindred_domain::material::tombstone;
+use kindred_domain::store::{Liveness, Write};
 
 const NODES: &str = "KINDRED_TEST_CQL_NODES";
 
@@ -431,6 +434,65 @@ async fn a_domain_keeps_the_buckets_it_was_registered_with() {
     let buckets = fixture.fill("SELECT DISTINCT domain, bucket FROM {ks}.items");
     let found = store.session.query_unpaged(buckets, ()).await.unwrap();
     assert_eq!(found.into_rows_result().unwrap().rows_num(), 3);
+}
+
+/// Databases warn of a read that meets a thousand tombstones, and refuse one that meets a hundred thousand.
+#[tokio::test]
+async fn what_items_and_domains_lack_leaves_no_tombstones() {
+    const ITEMS: usize = 500;
+    let fixture = Clustered::fresh();
+    let store = fixture.store().await;
+    let d = domain("plain");
+    let plain = |n: usize, version| {
+        let id = ItemId::new(&format!("i{n}")).unwrap();
+        Write::Item(tombstone(id, version, Liveness::Live, DateTime::UNIX_EPOCH))
+    };
+    let domains = (0..ITEMS).map(|n| domain_row(&domain(&format!("d{n}")), 1));
+    for row in domains {
+        let name = row.domain.clone();
+        let row = DomainRow {
+            dirty: None,
+            next_expiry: None,
+            removal: None,
+            ..row
+        };
+        put(&*store, &name, 1, 0, vec![Write::Domain(row)])
+            .await
+            .unwrap();
+    }
+    for (seq, version) in [(0, 2), (1, 3)] {
+        let writes = (0..ITEMS).map(|n| plain(n, version)).collect();
+        put(&*store, &d, 1, seq, writes).await.unwrap();
+    }
+    for (table, rows) in [("items", ITEMS), ("domains", ITEMS)] {
+        let read = Statement::new(fixture.fill(&format!("SELECT * FROM {{ks}}.{table}")));
+        let read = read.with_page_size(2 * i32::try_from(ITEMS).unwrap());
+        let read = store
+            .session
+            .query_single_page(read, (), PagingState::start())
+            .await;
+        let found = read.unwrap().0;
+        let warnings: Vec<&str> = found.warnings().collect();
+        assert!(warnings.is_empty(), "{table}: {warnings:?}");
+        assert_eq!(
+            found.into_rows_result().unwrap().rows_num(),
+            rows,
+            "{table}"
+        );
+    }
+    // What it had before is gone all the same.
+    put(&*store, &d, 1, 2, vec![Write::Item(item("i7", 4))])
+        .await
+        .unwrap();
+    put(&*store, &d, 1, 3, vec![plain(7, 5)]).await.unwrap();
+    let found = store
+        .items(&d, &[ItemId::new("i7").unwrap()])
+        .await
+        .unwrap();
+    let Write::Item(expected) = plain(7, 5) else {
+        unreachable!()
+    };
+    assert_eq!(found, [Some(expected)]);
 }
 
 #[tokio::test]

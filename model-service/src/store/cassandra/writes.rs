@@ -154,20 +154,23 @@ impl CassandraStore {
 
     async fn send(&self, rows: Vec<RowChange>) -> Result<(), StoreError> {
         let _turn = self.writing.acquire().await;
-        let sent = match &rows[..] {
+        let tables: Vec<Table> = rows.iter().map(|row| table(&row.change)).collect();
+        let with_before = |row: RowChange| row.before().into_iter().chain([row]);
+        let changes: Vec<RowChange> = rows.into_iter().flat_map(with_before).collect();
+        let sent = match &changes[..] {
             [row] => self.session.execute_unpaged(self.statement(row), row).await,
-            rows => {
+            changes => {
                 let mut batch = CqlBatch::new(BatchType::Unlogged);
                 batch.set_is_idempotent(true);
-                for row in rows {
-                    batch.append_statement(self.statement(row).clone());
+                for change in changes {
+                    batch.append_statement(self.statement(change).clone());
                 }
-                self.session.batch(&batch, rows).await
+                self.session.batch(&batch, changes).await
             }
         };
         sent.map_err(|error| Trouble::from(error).of_write())?;
-        for row in &rows {
-            self.counts.add(table(&row.change));
+        for table in tables {
+            self.counts.add(table);
         }
         Ok(())
     }
