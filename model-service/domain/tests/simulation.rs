@@ -740,8 +740,30 @@ impl World {
     fn assert_gone(&self, gone: &ItemId) {
         self.assert_gone_from(&self.view, gone);
         for kept in self.kept.values() {
-            self.assert_gone_from(&kept.view, gone);
+            if !self.shows_newer(&kept.view, gone) {
+                self.assert_gone_from(&kept.view, gone);
+            }
         }
+    }
+
+    /// Whether readers see an item as an event says that is newer than the one stored last: a former owner had stored
+    /// it, without acknowledging it, and this view was loaded in between.
+    fn shows_newer(&self, view: &DomainView, id: &ItemId) -> bool {
+        let stored = self.store.items.get(id).map(|row| row.version);
+        let snapshot = view.snapshot();
+        let snapshot = snapshot.as_ref();
+        let item = snapshot.and_then(|all| all.item(id.as_str(), self.now.unix_ms));
+        let seen = item.map(|item| item.shown());
+        self.unsettled
+            .values()
+            .chain(&self.queue)
+            .any(|sent| match &*sent.event {
+                Event::Upsert(upsert) if upsert.id == *id => {
+                    upsert.version > stored
+                        && seen.is_some_and(|seen| seen.url.as_deref() == upsert.url.as_deref())
+                }
+                _ => false,
+            })
     }
 
     fn assert_gone_from(&self, view: &DomainView, gone: &ItemId) {
@@ -771,11 +793,9 @@ impl World {
         let snapshot = self.view.snapshot();
         let Some(snapshot) = &*snapshot else { return };
         let id = &upsert.id;
-        match snapshot.item(id.as_str(), now) {
-            Some(item) => assert_eq!(item.shown().url.as_deref(), upsert.url.as_deref(), "{id}"),
-            // Readers are answered from the store.
-            None => assert!(!snapshot.is_whole(), "{id} is not seen"),
-        }
+        let item = snapshot.item(id.as_str(), now);
+        let item = item.unwrap_or_else(|| panic!("{id} is not seen"));
+        assert_eq!(item.shown().url.as_deref(), upsert.url.as_deref(), "{id}");
     }
 
     fn complete(&mut self, nth: usize) {
@@ -1490,4 +1510,6 @@ fn seeds_that_once_failed_end_exact() {
     run(14_522_049_025_346_359_838, 700, 150);
     // Features were made again in the store alone, and then the habits changed back.
     run(15_655_172_533_032_486_386, 400, 12);
+    // A model was loaded while the store had a newer state of an item than the owner was about to store.
+    run(4_003, 400, 12);
 }

@@ -57,13 +57,10 @@ impl Index {
     /// Appends the slot of an id; returns whether it was new. There must be room, and only one writer at a time.
     pub(crate) fn append(&self, id: &str, slot: Slot) -> bool {
         for place in self.probe(id) {
-            match place.load(Ordering::Relaxed) {
-                EMPTY => {
-                    place.store(slot.0, Ordering::Relaxed);
-                    return true;
-                }
-                known if known == slot.0 => return false,
-                _ => {}
+            match place.compare_exchange(EMPTY, slot.0, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(known) if known == slot.0 => return false,
+                Err(_) => {}
             }
         }
         unreachable!("half of the places are empty")

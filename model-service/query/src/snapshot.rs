@@ -72,7 +72,9 @@ pub struct Snapshot {
     settings: Arc<DomainSettings>,
     habits: Arc<Habits>,
     features: Features,
-    is_whole: bool,
+    /// Slots from this one on have never had an item. A slot is not used twice: features may still have a row of an item
+    /// that is gone.
+    unused: Slot,
 }
 
 /// A visible item.
@@ -160,12 +162,6 @@ impl Snapshot {
         self.model.as_ref()
     }
 
-    /// Whether every visible item is here. While a domain is being loaded again, items may be added that an older
-    /// snapshot does not get; the store has them.
-    pub fn is_whole(&self) -> bool {
-        self.is_whole
-    }
-
     /// The id of a slot, even if its item has expired; `None`: there is no item in it.
     pub(crate) fn id(&self, slot: Slot) -> Option<&ItemId> {
         self.row(slot).map(|row| &row.id)
@@ -242,7 +238,7 @@ impl Snapshot {
             settings: Arc::default(),
             habits: Arc::default(),
             features: Features::default(),
-            is_whole: true,
+            unused: Slot(0),
         };
         empty.changed(change, now)
     }
@@ -261,7 +257,7 @@ impl Snapshot {
                 .unwrap_or_else(|| Arc::clone(&self.settings)),
             habits: (change.habits).unwrap_or_else(|| Arc::clone(&self.habits)),
             features: change.features.unwrap_or_else(|| self.features.clone()),
-            is_whole: self.is_whole,
+            unused: self.unused,
         };
         for id in &change.gone {
             if let Some(slot) = next.slot(id.as_str()) {
@@ -307,22 +303,38 @@ impl Snapshot {
     }
 
     fn renew(&mut self, renewed: Renewed) {
-        let Some(slot) = self.slot(renewed.id.as_str()) else {
-            self.is_whole = false;
-            return;
-        };
-        if let Some(row) = self.row(slot) {
-            let row = Row {
-                shown: renewed.shown,
-                expires_at: renewed.expires_at,
+        let Renewed {
+            id,
+            expires_at,
+            shown,
+        } = renewed;
+        let known = self.slot(id.as_str());
+        let slot = known.unwrap_or(self.unused);
+        let row = match known.and_then(|slot| self.row(slot)) {
+            Some(row) => Row {
+                shown,
+                expires_at,
                 ..Row::clone(row)
-            };
-            self.put(slot, Some(Arc::new(row)));
-        }
+            },
+            // It has no feature here before the domain is loaded.
+            None => {
+                self.append(&id, slot);
+                self.rows += 1;
+                Row {
+                    id,
+                    shown,
+                    expires_at,
+                    space: None,
+                    list: None,
+                }
+            }
+        };
+        self.put(slot, Some(Arc::new(row)));
     }
 
     /// Puts a row into a slot, in a chunk that no other snapshot shares; returns the previous row.
     fn put(&mut self, slot: Slot, row: Option<Arc<Row>>) -> Option<Arc<Row>> {
+        self.unused = self.unused.max(Slot(slot.0 + 1));
         let at = slot.index() / CHUNK;
         if self.chunks.len() <= at {
             self.chunks.resize(at + 1, Arc::new(Chunk::EMPTY));
@@ -355,7 +367,6 @@ impl fmt::Debug for Snapshot {
             .field("chunks", &self.chunks.len())
             .field("indexed", &self.indexed)
             .field("model", &self.name())
-            .field("is_whole", &self.is_whole)
             .finish_non_exhaustive()
     }
 }

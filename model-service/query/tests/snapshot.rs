@@ -49,7 +49,10 @@ struct Model {
     items: BTreeMap<u32, Plain>,
     /// Slots since the domain was loaded.
     slots: BTreeMap<u32, u32>,
-    is_whole: bool,
+    /// Whether items were added by id since then; then slots mean something only after the domain is loaded again.
+    is_outgrown: bool,
+    /// The first slot that has had no item.
+    unused: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -88,6 +91,7 @@ impl Model {
         at: i64,
     ) {
         let slot = self.slot(n);
+        self.unused = self.unused.max(slot + 1);
         let title = format!("{n} at {at}");
         // Neighbours that come and go.
         let entries: Vec<(u32, f32)> = (1..=version)
@@ -139,6 +143,21 @@ impl Model {
         self.items.insert(n, item);
     }
 
+    /// An item that is known only by its id has no list.
+    fn add(&mut self, n: u32, title: String, expires_at: Option<i64>) {
+        self.is_outgrown = true;
+        let item = Plain {
+            slot: self.unused,
+            title,
+            expires_at,
+            model: Some("words-2".to_owned()),
+            language: None,
+            list: None,
+        };
+        self.unused += 1;
+        self.items.insert(n, item);
+    }
+
     /// Applies the change to the model; returns the change for the view.
     fn change(&mut self, what: Change, at: i64) -> ViewChange {
         let mut change = ViewChange {
@@ -146,6 +165,10 @@ impl Model {
             ..ViewChange::default()
         };
         match what {
+            Change::List(listed) if self.is_outgrown => {
+                let listed = listed.into_iter().map(|(n, version, _)| (n, version));
+                return self.change(Change::Reload(listed.collect()), at);
+            }
             Change::List(listed) => {
                 let mut seen = BTreeSet::new();
                 for (n, version, expires_at) in listed {
@@ -164,7 +187,7 @@ impl Model {
                     });
                     match self.items.get_mut(&n) {
                         Some(item) => (item.title, item.expires_at) = (title, expires_at),
-                        None => self.is_whole = false,
+                        None => self.add(n, title, expires_at),
                     }
                 }
             }
@@ -176,10 +199,7 @@ impl Model {
             }
             Change::Reload(listed) => {
                 change.replace = true;
-                *self = Self {
-                    is_whole: true,
-                    ..Self::default()
-                };
+                *self = Self::default();
                 let listed: BTreeMap<u32, u64> = listed.into_iter().rev().collect();
                 for (n, version) in listed.into_iter().rev() {
                     self.list(&mut change, n, version, None, at);
@@ -197,7 +217,6 @@ impl Model {
 
     /// Checks that a snapshot says exactly the same.
     fn check(&self, snapshot: &Snapshot, now: i64) -> Result<(), TestCaseError> {
-        prop_assert_eq!(snapshot.is_whole(), self.is_whole);
         for n in 0..IDS {
             let found = snapshot.item(id(n).as_str(), now);
             let expected = self.items.get(&n);

@@ -7,7 +7,6 @@ use chrono::Utc;
 use kindred_domain::quota::{fits, no_room};
 use kindred_domain::settings::DomainSettings;
 use kindred_domain::store::{ItemRow, Liveness};
-use kindred_query::DomainView;
 use kindred_shared::DomainName;
 use kindred_shared::event::{Event, Upsert};
 
@@ -77,8 +76,7 @@ async fn has_room(writes: &Writes, reads: &Reads, most: u64, upsert: &Upsert) ->
 /// Live items of a domain, as far as this instance knows.
 async fn live(reads: &Reads, domain: &DomainName) -> u64 {
     let view = reads.views.get(domain);
-    let is_whole = |view: &DomainView| view.snapshot().as_ref().is_some_and(|all| all.is_whole());
-    let in_view = view.filter(|view| is_whole(view));
+    let in_view = view.filter(|view| view.snapshot().is_some());
     match in_view {
         Some(view) => view.status().live,
         None => match reads.registered(domain).await {

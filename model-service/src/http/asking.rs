@@ -90,10 +90,9 @@ impl Here {
         (snapshot.name() == Some(name)).then_some(Self { view, snapshot })
     }
 
-    /// Whether all of the domain's items are loaded. Without a model the domain is not registered,
-    /// or no longer.
-    pub(super) fn is_whole(&self) -> bool {
-        self.snapshot.is_whole() && self.snapshot.model().is_some()
+    /// Whether the domain is registered, and still is.
+    pub(super) fn is_registered(&self) -> bool {
+        self.snapshot.model().is_some()
     }
 
     /// # Errors
@@ -121,8 +120,7 @@ pub(super) async fn place(
     model: Option<&ModelName>,
     body: Option<&[u8]>,
 ) -> Result<QueryTarget, Error> {
-    // While a domain is reloaded, its previous snapshot may lack items.
-    if let Some(here) = Here::of_model(reads, domain, model).filter(Here::is_whole) {
+    if let Some(here) = Here::of_model(reads, domain, model).filter(Here::is_registered) {
         return Ok(QueryTarget::Here(here));
     }
     match reads.owners.of_domain(domain).await? {
@@ -169,7 +167,7 @@ pub(super) async fn loaded(
     let (mut look, until) = (interval(LOOK), Instant::now() + PATIENCE);
     while Instant::now() < until {
         let here = Here::of_model(reads, domain, model);
-        if let Some(here) = here.filter(Here::is_whole) {
+        if let Some(here) = here.filter(Here::is_registered) {
             return Ok(here);
         }
         look.tick().await;
@@ -215,7 +213,7 @@ pub(super) async fn answer(
     let takes_part = TakingPart::of(queries, domain, asked.reader.as_deref()).await;
     let (here, takes_part) = match takes_part.as_ref().and_then(TakingPart::model) {
         Some(name) if asked.model.is_none() => {
-            match Here::of_model(reads, domain, Some(name)).filter(Here::is_whole) {
+            match Here::of_model(reads, domain, Some(name)).filter(Here::is_registered) {
                 Some(of_arm) => (of_arm, takes_part),
                 // Not loaded yet: answered like any reader, and not as one in the arm.
                 None => (here.clone(), None),

@@ -123,7 +123,7 @@ impl<'a> Languages<'a> {
             reads,
             domain,
             model,
-            here: Here::of(reads, domain).filter(Here::is_whole),
+            here: Here::of(reads, domain).filter(Here::is_registered),
             left: MOST_FEATURES,
         }
     }

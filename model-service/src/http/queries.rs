@@ -248,7 +248,7 @@ async fn here_of(
         return Ok(here.clone());
     };
 
-    if let Some(here) = Here::of_model(reads, domain, Some(name)).filter(Here::is_whole) {
+    if let Some(here) = Here::of_model(reads, domain, Some(name)).filter(Here::is_registered) {
         return Ok(here);
     }
     if unloaded.contains(name) {

@@ -68,7 +68,6 @@ impl Doors<'_> {
         if let Some(view) = self.reads.views.get(&of.domain)
             && view.term().lasts(now.monotonic)
             && let Some(snapshot) = view.snapshot().as_ref()
-            && (snapshot.item(of.id.as_str(), now.unix_ms).is_some() || snapshot.is_whole())
         {
             return snapshot.item(of.id.as_str(), now.unix_ms).is_some();
         }

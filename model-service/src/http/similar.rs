@@ -128,7 +128,7 @@ async fn get(
         if let Some(answer) = from_view(&reads, &of, limit) {
             return answer;
         }
-        let is_loaded = Here::of(&reads, &of.domain).is_some_and(|here| here.is_whole());
+        let is_loaded = Here::of(&reads, &of.domain).is_some_and(|here| here.is_registered());
         if !is_loaded {
             let plain = plain(&reads, &request, &of, limit).await?;
             if let Some(answer) = plain {
@@ -186,7 +186,7 @@ fn from_view(reads: &Reads, of: &OfItem, limit: usize) -> Option<Result<HttpResp
     let snapshot = snapshot.as_ref()?;
     let Some(item) = snapshot.item(of.id.as_str(), now.unix_ms) else {
         // Without a model the domain may not even be registered.
-        let is_known = snapshot.is_whole() && snapshot.model().is_some();
+        let is_known = snapshot.model().is_some();
         return is_known.then(|| Err(Error::unknown_item()));
     };
     let served = item.served();

@@ -424,6 +424,30 @@ async fn pairs_are_scored() {
 }
 
 #[actix_web::test]
+async fn no_query_waits_while_a_domain_is_loaded_anew() {
+    let bench = filled().await;
+    let change = ViewChange {
+        renewed: vec![Renewed {
+            id: id("new"),
+            expires_at: None,
+            shown: Arc::default(),
+        }],
+        ..ViewChange::default()
+    };
+    bench
+        .views
+        .open(&domain("x"), &bench.term)
+        .apply(change, 1_795_424_400_008);
+    let pairs = json!({"pairs": [["a", "b"], ["a", "new"]]});
+    let scores = post(&bench, "scores", &pairs).await;
+    assert_eq!(scores.status, 200, "{}", scores.json());
+    let scores = scores.json()["scores"].clone();
+    assert!(scores[0].is_number() && scores[1].is_null(), "{scores}");
+    let answer = get(&bench, "/v1/domains/x/items/a/similar?exclude=b&exclude=d").await;
+    assert_eq!(ids(&answer), ["c"]);
+}
+
+#[actix_web::test]
 async fn what_is_not_known_is_named_with_the_nearest() {
     let bench = filled().await;
     for (query, field, nearest) in [

@@ -253,10 +253,9 @@ async fn an_answer_from_a_snapshot_is_written_as_its_type_is() {
 }
 
 #[actix_web::test]
-async fn while_a_domain_is_loaded_anew_the_store_has_what_its_view_lacks() {
+async fn while_a_domain_is_loaded_anew_new_items_are_shown_and_no_query_waits() {
     let bench = active().await;
     let of_new = "/v1/domains/x/items/new/similar";
-    bench.rows.put("x", item_row("new", 1)).await;
     get(&bench, of_new).await.problem(404, "unknown-item");
     let renewed = |name: &str| Renewed {
         id: id(name),
