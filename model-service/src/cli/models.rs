@@ -149,13 +149,14 @@ pub(crate) fn activate(
         return Ok(Exit::Done);
     }
     let ActivatedAnswer { active, was } = client.read(&answer)?;
+    let is_same = active == was;
     let (active, was) = (active.to_string(), was.to_string());
-    writeln!(
-        out,
-        "{} is now served instead of {}",
-        printable(&active),
-        printable(&was)
-    )?;
+    let (active, was) = (printable(&active), printable(&was));
+    if is_same {
+        writeln!(out, "{active} is served already")?;
+    } else {
+        writeln!(out, "{active} is now served instead of {was}")?;
+    }
     Ok(Exit::Done)
 }
 
