@@ -26,6 +26,7 @@ use kindred_domain::machine::{Domain, Tenure};
 use kindred_domain::material::{Material, rows_of};
 use kindred_domain::mix::Mix;
 use kindred_domain::models::{Followed, ModelReport, Stage, Swept};
+use kindred_domain::status::LoadedState;
 use kindred_domain::store::{
     Epoch, FeatureRow, ItemRow, ListRow, Liveness, Neighbour, Partition, RemovalStage, Stamp, Write,
 };
@@ -793,8 +794,15 @@ impl World {
         let snapshot = self.view.snapshot();
         let Some(snapshot) = &*snapshot else { return };
         let id = &upsert.id;
-        let item = snapshot.item(id.as_str(), now);
-        let item = item.unwrap_or_else(|| panic!("{id} is not seen"));
+        let Some(item) = snapshot.item(id.as_str(), now) else {
+            // What is to be published while the domain is loaded again appears once it is loaded.
+            let is_loading = self.machine.status().state == LoadedState::Loading;
+            assert!(
+                is_loading && upsert.publish_at.is_some(),
+                "{id} is not seen"
+            );
+            return;
+        };
         assert_eq!(item.shown().url.as_deref(), upsert.url.as_deref(), "{id}");
     }
 

@@ -72,6 +72,10 @@ impl Domain {
                 }
                 continue;
             };
+            if let Some(slot) = self.newer_than(patch) {
+                self.accept(now, tag, slot, patch.version, None);
+                continue;
+            }
             let before = match changed.remove(&patch.id) {
                 Some(item) => Some(item),
                 None => match self.read_before(items.remove(&patch.id)) {
@@ -117,17 +121,16 @@ impl Domain {
         Ok(Some(upsert_of(&self.tenure.domain, material)))
     }
 
-    /// Whether a patch is older than the end of its item: like every older event, it has no effect, and it is not
-    /// refused, which would make a dead letter of it if it comes again.
-    fn is_past(&self, slot: Slot, patch: &Patch) -> bool {
-        let item = self.catalogue.item(slot);
-        !item.live
-            && patch
-                .version
-                .is_some_and(|version| Some(version) < item.version)
+    /// The item of a patch that is older than the item's known version: like every older event, it has no effect,
+    /// whatever is stored of the item, and it is not refused, which would make a dead letter of it if it comes again.
+    fn newer_than(&self, patch: &Patch) -> Option<Slot> {
+        let slot = self.catalogue.known(&patch.id)?;
+        let known = self.catalogue.item(slot).version;
+        let is_older = patch.version.is_some_and(|version| Some(version) < known);
+        is_older.then_some(slot)
     }
 
-    /// Processes a patch; returns the item after it.
+    /// Processes a patch that is not older than its item; returns the item after it.
     fn patch(
         &mut self,
         now: Now,
@@ -136,10 +139,6 @@ impl Domain {
         before: Option<Upsert>,
     ) -> Option<Upsert> {
         let slot = self.catalogue.known(&patch.id);
-        if let Some(slot) = slot.filter(|slot| self.is_past(*slot, patch)) {
-            self.accept(now, tag, slot, patch.version, None);
-            return None;
-        }
         let slot = slot.filter(|slot| self.catalogue.item(*slot).live);
         let (Some(slot), Some(mut item)) = (slot, before) else {
             let detail = "there is no such item to patch: send the whole item";
@@ -147,17 +146,12 @@ impl Domain {
             self.outbox.settle(vec![tag], &Outcome::Refused(refusal));
             return None;
         };
-        let known = self.catalogue.item(slot).version;
-        let is_older = patch.version.is_some_and(|version| Some(version) < known);
         let before = item.clone();
-        match patch.apply(&mut item, self.settings.attributes) {
-            Err(refusal) if !is_older => {
-                self.outbox.settle(vec![tag], &Outcome::Refused(refusal));
-                return Some(before);
-            }
-            // An older one changes nothing.
-            Ok(()) | Err(_) => self.accept(now, tag, slot, patch.version, Some(&item)),
+        if let Err(refusal) = patch.apply(&mut item, self.settings.attributes) {
+            self.outbox.settle(vec![tag], &Outcome::Refused(refusal));
+            return Some(before);
         }
-        Some(if is_older { before } else { item })
+        self.accept(now, tag, slot, patch.version, Some(&item));
+        Some(item)
     }
 }

@@ -49,3 +49,15 @@ fn a_patch_from_before_its_items_end_has_no_effect_and_a_later_one_is_refused() 
     }
     assert_eq!(machine.status().live, 0);
 }
+
+/// Otherwise a patch of an item that is stored only in part failed until the item's newer event came again, which it
+/// could hold up.
+#[test]
+fn an_older_patch_has_no_effect_whatever_is_stored_of_its_item() {
+    let (_, mut machine) = started(registered(0));
+    let put = r#""type":"item.created","text":"words","version":5"#;
+    assert_eq!(take(&mut machine, 1, put), Outcome::Stored(Some(5)));
+    let older = r#""type":"item.patched","url":"u","version":3"#;
+    assert_eq!(take(&mut machine, 2, older), Outcome::Stored(Some(3)));
+    assert_eq!(machine.status().live, 1);
+}
